@@ -1,0 +1,80 @@
+"""One Transformer encoder block, pre-norm.
+
+Source: ViT paper, section 3.1, equations 2 and 3.
+"""
+
+import torch.nn.functional as F
+from torch import nn
+
+from .attention import MultiHeadAttention
+
+LAYER_NORM_EPS = 1e-6  # as in Google's code; PyTorch's own default is 1e-5
+
+
+class Mlp(nn.Module):
+    """Two layers with a GELU between them, applied to each token alone.
+
+    ``forward`` takes (B, T, D) and returns (B, T, D); the hidden width is ``hidden_dim``.
+    The GELU is the exact one (with erf), as in timm and torchvision.
+
+    >>> import torch
+    >>> Mlp(8, 32)(torch.zeros(2, 5, 8)).shape
+    torch.Size([2, 5, 8])
+    """
+
+    def __init__(self, dim, hidden_dim, dropout=0.0):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        x = self.dropout(F.gelu(self.fc1(x)))  # (B, T, M)
+        return self.dropout(self.fc2(x))  # (B, T, D)
+
+
+class EncoderBlock(nn.Module):
+    """Attention, then an MLP, each on a normalised copy and added back (a residual connection).
+
+    ``forward`` takes (B, T, D) and returns (B, T, D). With a dictionary ``out`` it leaves there,
+    under ``name``: the attention's parts, ``.attn`` and ``.mlp``, what each branch added
+    (B, T, D), and the block's result under ``name`` itself. Source: equations 2 and 3.
+
+    >>> import torch
+    >>> EncoderBlock(dim=12, num_heads=3, mlp_dim=24)(torch.zeros(2, 5, 12)).shape
+    torch.Size([2, 5, 12])
+    """
+
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.attn = MultiHeadAttention(dim, num_heads, dropout=dropout)
+        self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.mlp = Mlp(dim, mlp_dim, dropout)
+
+    def forward(self, x, out=None, name="block"):
+        attn = self.attn(self.norm1(x), out, f"{name}.attn")  # (B, T, D)
+        x = x + attn  # (B, T, D), equation 2
+        mlp = self.mlp(self.norm2(x))  # (B, T, D)
+        x = x + mlp  # (B, T, D), equation 3
+        if out is not None:
+            out.update({f"{name}.attn": attn, f"{name}.mlp": mlp, name: x})
+        return x
+
+
+def init_linear(module):
+    """Draw a block's weights as Google's code does: Xavier-uniform, biases (nearly) zero.
+
+    The q, k and v matrices are drawn one by one, as if they were three layers.
+
+    >>> init_linear(EncoderBlock(8, 2, 16))
+    """
+    for name, layer in module.named_modules():
+        if not isinstance(layer, nn.Linear):
+            continue
+        for weight in layer.weight.data.chunk(3 if name.endswith("qkv") else 1):
+            nn.init.xavier_uniform_(weight)
+        if name.endswith(("fc1", "fc2")):
+            nn.init.normal_(layer.bias, std=1e-6)
+        else:
+            nn.init.zeros_(layer.bias)
