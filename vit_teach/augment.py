@@ -54,7 +54,7 @@ def random_crop(
 
     images (B, C, H, W) of any dtype; padding in pixels; mode "zeros" pads with black, "reflect"
     mirrors the picture at its edge (then padding must be below H and W). Returns (B, C, H, W).
-    The usual step for CIFAR is 4 pixels {cite:t}`he2016deep` section 4.2.
+    CIFAR is usually given 4 pixels (He et al., 2016, section 4.2).
 
     >>> images = torch.ones(2, 3, 6, 8, dtype=torch.uint8)
     >>> random_crop(images, 2, torch.Generator().manual_seed(0)).shape
