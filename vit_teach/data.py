@@ -1,0 +1,650 @@
+"""Images for the book, held in memory: CIFAR-10, CIFAR-100, your own pictures, one photograph.
+
+Everything is an `ImageSet`: a uint8 tensor of images, an int64 tensor of labels, and the names
+that say what they are and where they come from. At 32 x 32 pixels the whole of CIFAR-10 is
+184 MB, so a batch is an index into memory and no loader processes are needed.
+
+CIFAR is looked for under one folder, `data_folder()`: the one the environment variable
+VIT_TEACH_DATA names, else `data/` of the checkout, else `data/` of the current folder. It may
+lie there as the official `cifar-10-batches-py` folder, as the official `.tar.gz`, or as the
+parquet files of the Hugging Face hub. Every copy is checked before use (`_inspect`), and a
+copy whose pixels are not quite the published ones is used but named so in `source`.
+`python -m vit_teach.download cifar10` fetches a copy; nothing here downloads anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import tarfile
+import tempfile
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+# Pixel statistics of the CIFAR-10 training images, as fractions of 255, one number per channel
+# (red, green, blue). They are the usual constants for 32 x 32 training from scratch.
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2470, 0.2435, 0.2616)
+
+CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+CIFAR100_CLASSES = tuple("""
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+    butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
+    crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo
+    keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse
+    mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy
+    porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper
+    snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television
+    tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+""".split())
+
+
+class DataError(ValueError):
+    """A copy of a data set is there but cannot be used. The message names the file."""
+
+
+# ---------------------------------------------------------------------------------------------
+# The set of images
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images and labels in memory.
+
+    Attributes:
+        images: uint8 tensor (N, 3, H, W), red, green, blue, 0 to 255.
+        labels: int64 tensor (N,), each in 0 .. K-1.
+        classes: the K class names; `classes[label]` is the name of a label.
+        source: where the images come from, for example "CIFAR-10, JPEG re-encoding".
+        split: which part this is: "train", "validation" or "test".
+
+    Raises:
+        ValueError: if a tensor has the wrong type or shape, or a label names no class.
+
+    >>> pictures = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    >>> few = ImageSet(pictures, torch.tensor([0, 1, 0, 1]), ("cat", "dog"), "zeros", "train")
+    >>> len(few), len(few.subset(2))
+    (4, 2)
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    source: str
+    split: str
+
+    def __post_init__(self):
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images={images.dtype} {tuple(images.shape)} must be uint8 (N, 3, H, W)"
+            )
+        if labels.dtype != torch.int64 or labels.shape != (len(images),):
+            raise ValueError(
+                f"labels={labels.dtype} {tuple(labels.shape)} must be int64 ({len(images)},)"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
+            raise ValueError(
+                f"labels={int(labels.min())}..{int(labels.max())} must lie in "
+                f"0..{len(self.classes) - 1}: there are {len(self.classes)} class names"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        n, _, height, width = self.images.shape
+        return (
+            f"ImageSet({self.source}, {self.split}: {n:,} images of {height} x {width}, "
+            f"{len(self.classes)} classes)"
+        )
+
+    def take(self, index: torch.Tensor, split: str | None = None) -> ImageSet:
+        """The images at the positions `index` (int64 (n,)), in that order, as a new ImageSet."""
+        return replace(
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            split=self.split if split is None else split,
+        )
+
+    def subset(self, n: int, seed: int = 0) -> ImageSet:
+        """n images, as many of each class as of any other (within one).
+
+        The subsets of one seed are nested: `subset(500)` is the beginning of `subset(1500)`.
+        So a curve of accuracy against n adds images and never swaps them. A class that has
+        fewer images than its share gives all it has.
+
+        Args:
+            n: how many, 1 .. len(self).
+            seed: which of the many possible subsets.
+
+        Raises:
+            ValueError: if n is out of range.
+        """
+        if not 1 <= n <= len(self):
+            raise ValueError(f"n={n} must be in 1..{len(self)}, the number of images in the set")
+        return self.take(_class_order(self.labels, seed)[:n])
+
+    def hold_out(self, validation: int | float = 5000, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+        """Hold images back for validation, each class in proportion to its size.
+
+        Split first and take subsets of the training part after: then no validation image is
+        ever trained on. (The method cannot be called `split`: that is the name of the part.)
+
+        Args:
+            validation: how many images to hold back, or the fraction of them (0 < fraction < 1).
+            seed: which images are held back.
+
+        Returns:
+            (train, validation), disjoint, together the whole set, each in the original order.
+
+        Raises:
+            ValueError: if either part would be empty.
+        """
+        n = round(validation * len(self)) if isinstance(validation, float) else validation
+        if not 0 < n < len(self):
+            raise ValueError(
+                f"validation={validation} must hold back at least 1 and leave at least 1 of the "
+                f"{len(self)} images"
+            )
+        order = _class_order(self.labels, seed, proportional=True)
+        train, held = order[n:].sort().values, order[:n].sort().values
+        return self.take(train, "train"), self.take(held, "validation")
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that name the content: SHA-256 of sizes, pixels and labels."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+
+def _class_order(labels: torch.Tensor, seed: int, proportional: bool = False) -> torch.Tensor:
+    """A random order of all images in which every beginning holds the classes evenly.
+
+    Image number r (in random order) of its class gets the key r, or, with `proportional`,
+    (r + 1/2) / (size of the class); sorting by the key deals the classes out like cards.
+    """
+    # RandomState is the numpy generator whose stream is frozen for good: same seed, same subset.
+    random = np.random.RandomState(seed)
+    labels = labels.numpy()
+    key = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        rank = np.arange(len(members))
+        key[members] = (rank + 0.5) / len(members) if proportional else rank
+    tie_break = random.permutation(int(labels.max(initial=0)) + 1)[labels]
+    return torch.from_numpy(np.lexsort((tie_break, key)))
+
+
+def normalise(images: torch.Tensor, mean=MEAN, std=STD) -> torch.Tensor:
+    """uint8 images (B, 3, H, W) or (3, H, W) -> float32 of the same shape, (x / 255 - mean) / std.
+
+    The constants are those of CIFAR-10 unless you pass others. Any constants near the data's own
+    do; what matters is to use the same ones in training and afterwards.
+
+    >>> normalise(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3).max()
+    tensor(1.)
+    """
+    if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
+        raise ValueError(f"images={images.dtype} {tuple(images.shape)} must be uint8 (B, 3, H, W)")
+    mean = torch.tensor(mean, device=images.device).view(3, 1, 1)
+    std = torch.tensor(std, device=images.device).view(3, 1, 1)
+    return (images.float() / 255 - mean) / std  # (B, 3, H, W)
+
+
+# ---------------------------------------------------------------------------------------------
+# What is published about CIFAR
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Published:
+    """Facts that every good copy of a data set agrees with."""
+
+    title: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]  # images per split, the same number in each class
+    pixels: dict[str, tuple[tuple[float, ...], tuple[float, ...]]]  # split -> (mean, std)
+    folder: str  # the official folder, also the folder inside the official archive
+    archive: str
+    files: dict[str, dict[str, str]]  # split -> {official file: md5}
+    label: str  # the name of the labels in the official files and in parquet
+    label_parquet: str
+
+
+_COUNTS = {"train": 50_000, "test": 10_000}
+PUBLISHED = {
+    "cifar10": Published(
+        title="CIFAR-10",
+        classes=CIFAR10_CLASSES,
+        counts=_COUNTS,
+        pixels={
+            "train": (MEAN, STD),
+            "test": ((0.4942, 0.4851, 0.4504), (0.2467, 0.2429, 0.2616)),
+        },
+        folder="cifar-10-batches-py",
+        archive="cifar-10-python.tar.gz",
+        files={
+            "train": {
+                "data_batch_1": "c99cafc152244af753f735de768cd75f",
+                "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+                "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+                "data_batch_4": "634d18415352ddfa80567beed471001a",
+                "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            },
+            "test": {"test_batch": "40351d587109b95175f43aff81a1287e"},
+        },
+        label="labels",
+        label_parquet="label",
+    ),
+    "cifar100": Published(
+        title="CIFAR-100",
+        classes=CIFAR100_CLASSES,
+        counts=_COUNTS,
+        pixels={
+            "train": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+            "test": ((0.5088, 0.4874, 0.4419), (0.2683, 0.2574, 0.2771)),
+        },
+        folder="cifar-100-python",
+        archive="cifar-100-python.tar.gz",
+        files={
+            "train": {"train": "16019d7e3df5f24257cddd939b257f8d"},
+            "test": {"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+        },
+        label="fine_labels",
+        label_parquet="fine_label",
+    ),
+}
+
+
+def _published(name: str) -> Published:
+    if name not in PUBLISHED:
+        raise ValueError(f"name={name!r} must be one of {', '.join(PUBLISHED)}")
+    return PUBLISHED[name]
+
+
+def _inspect(images: np.ndarray, labels: np.ndarray, name: str, split: str) -> bool:
+    """Compare a copy with what is published: True if pixels agree, False if they differ a little.
+
+    Raises:
+        DataError: if the number of images, their shape, the class balance or the pixels are wrong.
+    """
+    facts = _published(name)
+    count, classes = facts.counts[split], len(facts.classes)
+    if images.shape != (count, 3, 32, 32):
+        raise DataError(f"it holds {len(images):,} images, {facts.title} {split} has {count:,}")
+    per_class = np.bincount(labels, minlength=classes)
+    if len(per_class) != classes or np.any(per_class != count // classes):
+        raise DataError(
+            f"its classes hold {per_class.min()} to {per_class.max()} images, "
+            f"each should hold {count // classes}"
+        )
+    mean, std = _pixel_statistics(images)
+    published_mean, published_std = facts.pixels[split]
+    difference = max(np.abs(mean - published_mean).max(), np.abs(std - published_std).max())
+    if difference > 0.01:
+        raise DataError(
+            f"its pixel mean {np.round(mean, 4).tolist()} and deviation "
+            f"{np.round(std, 4).tolist()} are not those published for {facts.title}, "
+            f"{list(published_mean)} and {list(published_std)}"
+        )
+    return bool(difference < 1.5e-4)  # the published numbers are rounded to four digits
+
+
+def _pixel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel, as fractions of 255, of uint8 (N, 3, H, W)."""
+    total, squares = torch.zeros(2, 3, dtype=torch.float64)
+    for chunk in torch.from_numpy(images).split(2000):  # small pieces: 25 MB each as float32
+        values = chunk.float().transpose(0, 1).reshape(3, -1) / 255
+        total += values.mean(1, dtype=torch.float64) * len(chunk)
+        squares += values.square().mean(1, dtype=torch.float64) * len(chunk)
+    mean = total / len(images)
+    return mean.numpy(), (squares / len(images) - mean**2).sqrt().numpy()
+
+
+# ---------------------------------------------------------------------------------------------
+# Finding a copy
+# ---------------------------------------------------------------------------------------------
+
+
+def data_folder() -> Path:
+    """The folder in which data sets are looked for (it may not exist)."""
+    if os.environ.get("VIT_TEACH_DATA"):
+        return Path(os.environ["VIT_TEACH_DATA"]).expanduser()
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").exists():
+        return checkout / "data"
+    return Path.cwd() / "data"
+
+
+def find(name: str = "cifar10") -> Path | None:
+    """Where a copy of a data set lies: its folder, or its official archive; None if there is none.
+
+    Raises:
+        ValueError: if name is not "cifar10" or "cifar100".
+    """
+    facts, root = _published(name), data_folder()
+    places = [root / name / facts.folder, root / facts.folder]
+    places += [root / name, root / name / "plain_text", root / name / name]
+    places += [root / name / facts.archive, root / facts.archive]
+    found = [place for place in places if any(_files(place, name, s) for s in facts.counts)]
+    complete = [place for place in found if all(_files(place, name, s) for s in facts.counts)]
+    return (complete + found + [None])[0]
+
+
+def _files(place: Path, name: str, split: str) -> list[Path]:
+    """The files of one split of the copy at `place`; empty if they are not there."""
+    facts = _published(name)
+    if place.name == facts.archive:
+        return [place] if place.is_file() else []
+    if place.name == facts.folder:
+        files = [place / file for file in facts.files[split]]
+        return files if all(file.is_file() for file in files) else []
+    return sorted(place.glob(f"{split}-*.parquet"))
+
+
+def _advice(name: str) -> str:
+    return (
+        f"Nothing was changed. Move it away, then `python -m vit_teach.download {name}` "
+        f"fetches a new copy (data/README.md says how to place files by hand)."
+    )
+
+
+def _unfinished(name: str) -> list[Path]:
+    """Half-downloaded files: those that still end in .part."""
+    root, facts = data_folder(), _published(name)
+    return sorted([*(root / name).glob("**/*.part"), *root.glob(f"{facts.archive}*.part")])
+
+
+# ---------------------------------------------------------------------------------------------
+# Loading
+# ---------------------------------------------------------------------------------------------
+
+
+def load(name: str = "cifar10", split: str = "train") -> ImageSet:
+    """Read one split of CIFAR-10 or CIFAR-100 into memory.
+
+    The first time the pictures are decoded (a few seconds) and kept beside the copy, or in the
+    user's cache folder if that place cannot be written; after that it takes a fraction of one.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        split: "train" (50,000 images) or "test" (10,000).
+
+    Returns:
+        An ImageSet with images (N, 3, 32, 32).
+
+    Raises:
+        ValueError: if name or split is unknown.
+        FileNotFoundError: if there is no copy; the message says how to get one.
+        DataError: if the copy is damaged; the message names the file.
+    """
+    facts = _published(name)
+    if split not in facts.counts:
+        raise ValueError(f"split={split!r} must be one of {', '.join(facts.counts)}")
+    place = find(name)
+    files = _files(place, name, split) if place else []
+    if not files:
+        raise FileNotFoundError(_missing(name, split))
+    stamp = json.dumps([[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files])
+    cache = _cache_file(place, name, split)
+    content = _read_cache(cache, stamp)
+    if content is None:
+        try:
+            content = _read_copy(files, name, split)
+        except DataError as error:
+            where = files[0] if len(files) == 1 else place
+            raise DataError(f"{where} cannot be used: {error}. {_advice(name)}") from error
+        _write_cache(cache, stamp, *content)
+    images, labels, classes, source = content
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels), classes, source, split)
+
+
+def _missing(name: str, split: str) -> str:
+    title, parts = _published(name).title, _unfinished(name)
+    if parts:
+        return (
+            f"{title} is only half downloaded: {parts[0]}. "
+            f"`python -m vit_teach.download {name}` goes on from there."
+        )
+    return (
+        f"no {title} ({split}) in {data_folder()}. `python -m vit_teach.download {name}` fetches "
+        f"it, or set VIT_TEACH_DATA to the folder that holds {name}/."
+    )
+
+
+def _read_copy(files: list[Path], name: str, split: str):
+    """Read, decode and check: (images (N, 3, 32, 32), labels (N,), class names, source)."""
+    title = _published(name).title
+    if files[0].suffix == ".parquet":
+        images, labels, classes, jpeg = _read_parquet(files, name)
+        changed = "JPEG re-encoding" if jpeg else "pixels differ slightly from the published ones"
+        as_published = _inspect(images, labels, name, split) and not jpeg
+    else:
+        images, labels, classes, genuine = _read_official(files, name, split)
+        as_published = _inspect(images, labels, name, split) and genuine
+        changed = "files differ from the official ones"
+    return images, labels, classes, title if as_published else f"{title}, {changed}"
+
+
+def _read_parquet(files: list[Path], name: str):
+    """Parquet files of the Hugging Face hub: (images, labels, class names, any JPEG among them)."""
+    try:
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(
+            f"reading {files[0]} needs the package pyarrow: `pip install pyarrow`"
+        ) from error
+    facts = _published(name)
+    encoded, labels, classes = [], [], facts.classes
+    for file in files:
+        try:
+            table = pyarrow.parquet.read_table(file)
+            image_column = "img" if "img" in table.column_names else "image"
+            encoded += pyarrow.compute.struct_field(table[image_column], "bytes").to_pylist()
+            labels.append(table[facts.label_parquet].to_numpy().astype(np.int64))
+        except (OSError, KeyError, pyarrow.ArrowException) as error:
+            raise DataError(f"{file.name} is truncated or not CIFAR parquet ({error})") from error
+        classes = _classes_in(table.schema.metadata or {}, facts)
+    jpeg = any(data[:2] == b"\xff\xd8" for data in encoded)
+    return _decode(encoded), np.concatenate(labels), classes, jpeg
+
+
+def _classes_in(metadata: dict, facts: Published) -> tuple[str, ...]:
+    """The class names that the hub writes into a parquet file, else the usual ones."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        names = tuple(features[facts.label_parquet]["names"])
+    except (KeyError, TypeError, ValueError):
+        return facts.classes
+    return names if len(names) == len(facts.classes) else facts.classes
+
+
+def _decode(encoded: list[bytes]) -> np.ndarray:
+    """PNG or JPEG bytes -> uint8 (N, 3, 32, 32)."""
+    from PIL import Image
+
+    images = np.empty((len(encoded), 32, 32, 3), np.uint8)
+
+    def decode_range(start: int, stop: int) -> None:
+        for i in range(start, stop):
+            try:
+                with Image.open(io.BytesIO(encoded[i])) as picture:
+                    images[i] = np.asarray(picture.convert("RGB"))
+            except (OSError, ValueError, TypeError) as error:
+                raise DataError(f"picture {i} cannot be decoded ({error})") from error
+
+    decode_range(0, len(encoded))
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles numpy arrays, bytes and plain containers; refuses to call anything else.
+
+    A pickle is a program: `pickle.load` runs whatever its author wrote. The official CIFAR
+    files need four names, and this class knows no others.
+    """
+
+    allowed = {
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("_codecs", "encode"),
+    }
+
+    def find_class(self, module: str, name: str):
+        if (module, name) not in self.allowed:
+            raise DataError(f"it asks for {module}.{name}, which no CIFAR file needs: not run")
+        return super().find_class(module, name)
+
+
+def _unpickle(data: bytes) -> dict:
+    try:
+        return _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
+    except DataError:
+        raise
+    except Exception as error:  # a damaged pickle raises nearly any exception
+        raise DataError(f"it is truncated or not a CIFAR file ({error})") from error
+
+
+def _read_official(files: list[Path], name: str, split: str):
+    """The official folder or archive: (images, labels, class names, md5 as published)."""
+    facts = _published(name)
+    contents = _members(files, facts, split)
+    images, labels = [], []
+    for file, data in contents.items():
+        batch = _unpickle(data)
+        try:
+            images.append(np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32))
+            labels.append(np.asarray(batch[facts.label.encode()], np.int64))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file} is not a CIFAR file ({error})") from error
+    genuine = all(
+        hashlib.md5(data, usedforsecurity=False).hexdigest() == facts.files[split][file]
+        for file, data in contents.items()
+    )
+    return np.concatenate(images), np.concatenate(labels), facts.classes, genuine
+
+
+def _members(files: list[Path], facts: Published, split: str) -> dict[str, bytes]:
+    """{official file name: its bytes}, from the folder or straight out of the archive."""
+    if files[0].name != facts.archive:
+        return {file.name: file.read_bytes() for file in files}
+    try:
+        with tarfile.open(files[0], "r:gz") as archive:
+            return {
+                file: archive.extractfile(f"{facts.folder}/{file}").read()
+                for file in facts.files[split]
+            }
+    except (OSError, EOFError, KeyError, tarfile.TarError, ValueError) as error:
+        raise DataError(f"the archive is truncated or damaged ({error})") from error
+
+
+# ---------------------------------------------------------------------------------------------
+# The cache of decoded pictures
+# ---------------------------------------------------------------------------------------------
+
+
+def _cache_file(place: Path, name: str, split: str) -> Path:
+    """Where the decoded pictures are kept: beside the copy, else in the user's cache folder."""
+    folder = place if place.is_dir() else place.parent
+    # A folder without any write permission is meant to stay as it is, even for the superuser.
+    if folder.stat().st_mode & 0o222 and os.access(folder, os.W_OK):
+        return folder / "decoded" / f"{name}-{split}.npz"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    return base / "vit_teach" / f"{name}-{split}-{key}.npz"
+
+
+def _read_cache(cache: Path, stamp: str):
+    """What `_write_cache` wrote, or None if it is absent, damaged or of other source files."""
+    try:
+        with np.load(cache, allow_pickle=False) as stored:
+            about = json.loads(str(stored["about"]))
+            if about["stamp"] != stamp:
+                return None
+            # The zip format keeps a checksum of each array, so damage raises BadZipFile here.
+            return stored["images"], stored["labels"], tuple(about["classes"]), about["source"]
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _write_cache(cache: Path, stamp: str, images, labels, classes, source) -> None:
+    """Keep decoded pictures. A cache that cannot be written costs time, nothing else."""
+    about = json.dumps({"stamp": stamp, "classes": classes, "source": source})
+    temporary = None
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:
+            temporary = Path(file.name)
+            np.savez(file, images=images, labels=labels, about=np.array(about))
+        os.replace(temporary, cache)  # all or nothing: a reader never sees half a file
+    except OSError:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
+    """CIFAR where a copy is present, else the built-in shapes; prints one line that says which.
+
+    A copy that is there but damaged is an error, not a reason to use something else.
+    """
+    if find(name) is not None:
+        images = load(name, split)
+        print(f"Data: {images.source}, {split}, {len(images):,} images")
+        return images
+    from vit_teach.shapes import shapes
+
+    images = shapes(10_000 if split == "train" else 2_000, seed=0, split=split)
+    print(
+        f"Data: {images.source}, {split}, {len(images):,} images, because there is no "
+        f"{_published(name).title} in {data_folder()}"
+    )
+    return images
+
+
+# ---------------------------------------------------------------------------------------------
+# Other pictures
+# ---------------------------------------------------------------------------------------------
+
+
+def photograph(size: int | tuple[int, int] | None = None) -> torch.Tensor:
+    """A real photograph, uint8 (3, H, W): Grace Hopper, the sample that matplotlib brings along.
+
+    Args:
+        size: None for the file as it is (600 x 512), else an int or (height, width): the
+            largest centred piece of that shape, resized.
+    """
+    from matplotlib.cbook import get_sample_data
+    from PIL import Image
+
+    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as picture:
+        picture = picture.convert("RGB")
+        if size is not None:
+            picture = _fit(picture, (size, size) if isinstance(size, int) else size)
+        return _to_tensor(picture)
+
+
+def _fit(picture, size: tuple[int, int]):
+    """The centre of a PIL picture, cut to the shape of (height, width) and resized to it."""
+    from PIL import Image, ImageOps
+
+    height, width = size
+    return ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
+
+
+def _to_tensor(picture) -> torch.Tensor:
+    """PIL picture in RGB -> uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
