@@ -1,0 +1,347 @@
+"""Result cards: one JSON file per recorded run, which pages, plots and prose read.
+
+A card says what was run, on what data, at what cost, and what came out; card.schema.json beside
+this file lists its keys. A number in the book is never typed by hand: it is read from a card.
+"""
+
+import json
+import math
+import os
+import platform
+import re
+import shlex
+import statistics
+from functools import cache
+from pathlib import Path
+
+import torch
+
+SCHEMA = json.loads(Path(__file__).with_name("card.schema.json").read_text(encoding="utf-8"))
+
+# A path that starts at the root, a home folder or a drive means nothing on another machine.
+_MACHINE_PATH = re.compile(r"""(^|[\s=:,"'(\[])(/\w|~/|[A-Za-z]:[\\/]|\\\\\w)|file:/""")
+
+
+# --- Making a card --------------------------------------------------------------------------------
+
+
+def new_card(
+    experiment: str,
+    cell: str,
+    *,
+    seed: int,
+    selection: str,
+    config: dict,
+    data: dict,
+    train: dict,
+    cost: dict,
+    metrics: dict,
+    curves: dict | None = None,
+    status: str = "complete",
+    note: str | None = None,
+) -> dict:
+    """Put a card together, with this machine under "env", and check it.
+
+    The arguments are the card's keys (SCHEMA describes each one). Raises ValueError for a card
+    that does not follow the schema.
+
+    >>> card = new_card(
+    ...     "demo", "tiny", seed=0, selection="last step; test set unused", config={"depth": 2},
+    ...     data={"source": "shapes", "split": "train", "n": 100, "fingerprint": "ab12"},
+    ...     train={"steps": 10, "epochs": 1.0, "wall_s": 2.5, "precision": "float32", "threads": 1,
+    ...            "command": portable_command("vit_teach.train", ["--seed", "0"])},
+    ...     cost={"params": 500, "macs": 4000, "train_flops": 2.4e6},
+    ...     metrics={"val_accuracy": 0.5},
+    ... )
+    >>> card["train"]["command"], sorted(card["env"])
+    ('python -m vit_teach.train --seed 0', ['cpu', 'python', 'threads', 'torch'])
+    """
+    card = {
+        "experiment": experiment,
+        "cell": cell,
+        "status": status,
+        "selection": selection,
+        "config": config,
+        "seed": seed,
+        "data": data,
+        "train": train,
+        "cost": cost,
+        "env": environment(),
+        "curves": curves or {},
+        "metrics": metrics,
+    }
+    if note is not None:
+        card["note"] = note
+    card = _lists_for_tuples(card)
+    validate(card)
+    return card
+
+
+def data_entry(image_set) -> dict:
+    """The "data" part of a card for the ImageSet that was trained on.
+
+    >>> from vit_teach.data import ImageSet
+    >>> images, labels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1])
+    >>> entry = data_entry(ImageSet(images, labels, ("cat", "dog"), "two blank images", "train"))
+    >>> entry["source"], entry["split"], entry["n"], len(entry["fingerprint"]) > 0
+    ('two blank images', 'train', 2, True)
+    """
+    return {
+        "source": image_set.source,
+        "split": image_set.split,
+        "n": len(image_set),
+        "fingerprint": image_set.fingerprint(),
+    }
+
+
+def environment() -> dict:
+    """What a time or a rounding error may depend on: torch, processor, Python, threads.
+
+    >>> sorted(environment())
+    ['cpu', 'python', 'threads', 'torch']
+    """
+    return {
+        "torch": str(torch.__version__),
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:
+    """The processor's model name; where the system does not say, its architecture."""
+    try:
+        text = Path(cpuinfo).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        text = ""
+    found = re.search(r"^model name\s*:\s*(\S.*)$", text, re.MULTILINE)
+    if found:
+        return found.group(1).strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def portable_command(module: str, arguments: list[str]) -> str:
+    """The command line to record: what to type from the root of the repository.
+
+    module such as "vit_teach.train"; arguments as in sys.argv[1:]. A path under the current folder
+    becomes relative to it; any other absolute path keeps only its last part.
+
+    >>> portable_command("vit_teach.train", ["--preset", "CIFAR-ViT-Tiny", "--out=/tmp/runs/x"])
+    'python -m vit_teach.train --preset CIFAR-ViT-Tiny --out=x'
+    """
+    return shlex.join(["python", "-m", module, *map(_without_machine_path, arguments)])
+
+
+def _without_machine_path(argument: str) -> str:
+    name, equals, value = argument.rpartition("=")
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        return argument
+    here = Path.cwd()
+    short = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    return f"{name}{equals}{short}"
+
+
+# --- Checking, writing, reading -------------------------------------------------------------------
+
+
+def validate(card: dict) -> None:
+    """Check a card against SCHEMA; also no NaN, no infinity and no machine path anywhere.
+
+    Raises ValueError that names the key and what is wrong with it.
+
+    >>> validate({"experiment": "demo"})
+    Traceback (most recent call last):
+    ValueError: card: 'cell' is a required property
+    """
+    _check_values(card, "")
+    from jsonschema.exceptions import best_match
+
+    error = best_match(_validator().iter_errors(card))
+    if error is not None:
+        where = error.json_path.removeprefix("$").lstrip(".") or "card"
+        raise ValueError(f"{where}: {error.message}")
+
+
+@cache
+def _validator():
+    # Imported here: reading a schema is needed only by those who write or read cards.
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(SCHEMA)
+
+
+def _check_values(value, where: str) -> None:
+    """Walk through a card and refuse what JSON cannot hold or another machine cannot use."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{where or 'card'}: key {key!r} must be a string")
+            _check_values(item, f"{where}.{key}" if where else key)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_values(item, f"{where}[{index}]")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: {value} must be a finite number, or None if unknown")
+    elif isinstance(value, str):
+        if _MACHINE_PATH.search(value):
+            raise ValueError(f"{where}: {value!r} must not hold a path of this machine")
+    elif not (value is None or isinstance(value, (bool, int))):
+        raise ValueError(f"{where}: {value!r} is a {type(value).__name__}; it must be plain JSON")
+
+
+def write_card(card: dict, path: str | Path) -> Path:
+    """Check a card and write it, whole or not at all; an old card at path is replaced.
+
+    The same card gives the same bytes: the schema's keys stand in the schema's order, all others
+    sorted. Missing folders are made. Returns the path. Raises ValueError for an invalid card, and
+    then writes nothing.
+
+    >>> write_card({"experiment": "demo", "cell": "a", "loss": float("nan")}, "demo.json")
+    Traceback (most recent call last):
+    ValueError: loss: nan must be a finite number, or None if unknown
+    """
+    path = Path(path)
+    card = _in_order(_lists_for_tuples(card), SCHEMA)
+    validate(card)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(_dump(card) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # one step: a reader sees the old card or the new one
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _lists_for_tuples(value):
+    """The card as JSON will give it back."""
+    if isinstance(value, dict):
+        return {key: _lists_for_tuples(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_lists_for_tuples(item) for item in value]
+    return value
+
+
+def _in_order(value, schema: dict):
+    """Dictionaries with the schema's keys first, in its order, then the others sorted."""
+    if not isinstance(value, dict):
+        return value
+    known = schema.get("properties", {})
+    keys = [key for key in known if key in value]
+    keys += sorted((key for key in value if key not in known), key=str)
+    return {key: _in_order(value[key], known.get(key, {})) for key in keys}
+
+
+def _dump(value, indent: str = "") -> str:
+    """JSON with a line per key, and each list on one line: curves stay short to scroll past."""
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    deeper = indent + "  "
+    lines = (f"{deeper}{json.dumps(key)}: {_dump(item, deeper)}" for key, item in value.items())
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
+def read_cards(folder: str | Path, experiment: str | None = None) -> list[dict]:
+    """Every card under a folder, in order of file name; experiment keeps only that one's.
+
+    Raises FileNotFoundError for a missing folder, and ValueError that names the file for one that
+    is not a valid card.
+
+    >>> read_cards("no/such/folder")
+    Traceback (most recent call last):
+    FileNotFoundError: folder='no/such/folder' does not exist, so it holds no cards
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder={str(folder)!r} does not exist, so it holds no cards")
+    cards = [_read_card(path) for path in sorted(folder.rglob("*.json"))]
+    return [card for card in cards if experiment in (None, card["experiment"])]
+
+
+def _read_card(path: Path) -> dict:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))  # broken JSON is a ValueError too
+        if not isinstance(card, dict):
+            raise ValueError(f"card: a {type(card).__name__} must be an object")
+        validate(card)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a valid result card: {error}") from error
+    return card
+
+
+# --- Summing up -----------------------------------------------------------------------------------
+
+
+def summarise(
+    cards: list[dict], by: tuple[str, ...] = ("cell",), metric: str = "val_accuracy"
+) -> list[dict]:
+    """Mean and spread of a metric over seeds, one row per group of complete cards.
+
+    by: keys whose values make a group, dotted into the card, such as ("config.policy", "data.n").
+    metric: a key of "metrics". Each row holds the by values and `metric`, `mean`, `std` (sample
+    standard deviation, None for a single seed), `n` (cards) and `seeds`. Rows stand in the order
+    in which their groups first appear.
+
+    Raises ValueError where a complete card lacks the metric or a key, and where a seed appears
+    twice in a group: then the spread would mix something else with the seeds.
+
+    >>> run = lambda seed, value: {"cell": f"s{seed}", "status": "complete", "seed": seed,
+    ...     "config": {"policy": "basic"}, "metrics": {"val_accuracy": value}}
+    >>> row, = summarise([run(0, 0.5), run(1, 0.75)], by=("config.policy",))
+    >>> row["config.policy"], row["mean"], round(row["std"], 4), row["n"], row["seeds"]
+    ('basic', 0.625, 0.1768, 2, [0, 1])
+    """
+    by = (by,) if isinstance(by, str) else tuple(by)
+    groups: dict[str, list[dict]] = {}
+    for card in cards:
+        if card["status"] == "complete":
+            values = [_look_up(card, key) for key in by]
+            groups.setdefault(json.dumps(values, sort_keys=True), []).append(card)
+    return [_row(group, by, metric) for group in groups.values()]
+
+
+def _row(group: list[dict], by: tuple[str, ...], metric: str) -> dict:
+    group = sorted(group, key=lambda card: card["seed"])
+    seeds = [card["seed"] for card in group]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"by={by} puts cells {[card['cell'] for card in group]} with seeds "
+                         f"{seeds} in one group; a group may hold each seed once")
+    values = [_look_up(card, f"metrics.{metric}") for card in group]
+    if None in values:
+        cell = group[values.index(None)]["cell"]
+        raise ValueError(f"metric={metric!r} was not measured in cell {cell!r}")
+    return {
+        **{key: _look_up(group[0], key) for key in by},
+        "metric": metric,
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+        "seeds": seeds,
+    }
+
+
+def _look_up(card: dict, dotted: str):
+    value = card
+    for key in dotted.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise ValueError(f"{dotted!r} is not in the card of cell {card['cell']!r}")
+        value = value[key]
+    return value
+
+
+def percent(row: dict) -> str:
+    """A row of summarise as text: never a number without its spread or its single seed.
+
+    >>> percent({"mean": 0.8112, "std": 0.004, "n": 3, "seeds": [0, 1, 2]})
+    '81.1 ± 0.4 % (3 seeds)'
+    >>> percent({"mean": 0.8112, "std": None, "n": 1, "seeds": [7]})
+    '81.1 % (one run, seed 7)'
+    """
+    if row["std"] is None:
+        return f"{100 * row['mean']:.1f} % (one run, seed {row['seeds'][0]})"
+    return f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f} % ({row['n']} seeds)"
