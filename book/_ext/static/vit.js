@@ -1,0 +1,20 @@
+// Small repairs that the theme's templates do not allow us to make in their HTML.
+document.addEventListener("DOMContentLoaded", () => {
+  // A button's spoken name must contain its visible text (WCAG 2.5.3).
+  document.querySelectorAll(".search-button-field[aria-label]").forEach((button) => button.removeAttribute("aria-label"));
+  document.querySelectorAll(".theme-switch-button").forEach((button) => {
+    button.removeAttribute("aria-label");
+    if (!button.querySelector(".visually-hidden")) {
+      button.insertAdjacentHTML("beforeend", '<span class="visually-hidden">Colour theme</span>');
+    }
+  });
+  // What scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
+  const makeReachable = () => {
+    document.querySelectorAll("pre, div.math, .output, .pst-scrollable-table-container").forEach((box) => {
+      if (box.scrollWidth > box.clientWidth + 1 && !box.hasAttribute("tabindex")) box.tabIndex = 0;
+    });
+  };
+  makeReachable();
+  window.addEventListener("load", makeReachable);
+  window.addEventListener("resize", makeReachable);
+});

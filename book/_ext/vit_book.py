@@ -1,0 +1,132 @@
+"""The book's Sphinx extension: everything on the site is local, accessible and loaded where needed.
+
+- vit_execute: runs the chapters side by side and keys their cache by the package and its data.
+- vit_repository: links and launch buttons of the repository that builds the site.
+- this file: scripts and styles, MathJax and plotly as local files, repairs of the theme's HTML.
+"""
+
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+import vit_execute
+import vit_repository
+from docutils import nodes
+from sphinx.util import logging
+
+HERE = Path(__file__).resolve().parent
+LOG = logging.getLogger(__name__)
+
+# A page gets the scripts of a row when its HTML contains the row's mark.
+SCRIPTS_BY_MARK = {
+    'class="vt-plotly"': ("vt/plotly.min.js", "vt/vt-plotly.js"),
+}
+
+# The theme's HTML -> what assistive technology understands (each found by axe on a built page).
+REPAIRS = (
+    ('<div role="list" class="citation-list">', '<div class="citation-list">'),
+    (' role="doc-biblioentry"', ""),
+    ('<summary aria-label="Toggle hidden content">', "<summary>"),
+)
+
+
+def package_folder(name: str) -> Path:
+    """Where an installed package keeps its files."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError(f"{name} is not installed: pip install -r requirements.txt")
+    return Path(spec.submodule_search_locations[0])
+
+
+def copy_newer(source: Path, target: Path) -> None:
+    """Copy a file unless the target is already the same."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        shutil.copy2(source, target)
+
+
+def gather_static(folder: Path) -> None:
+    """Collect our scripts and styles, plotly and MathJax in one folder for the site."""
+    for file in (HERE / "static").iterdir():
+        copy_newer(file, folder / "vt" / file.name)
+    plotly = package_folder("plotly") / "package_data" / "plotly.min.js"
+    copy_newer(plotly, folder / "vt" / "plotly.min.js")
+    mathjax = package_folder("sphinx-mathjax-offline") / "static" / "mathjax"
+    wanted = [mathjax / "tex-chtml.js"]
+    wanted += (mathjax / "output" / "chtml" / "fonts" / "woff-v2").iterdir()
+    wanted += (mathjax / "input" / "tex" / "extensions").iterdir()
+    for file in wanted:
+        copy_newer(file, folder / "mathjax" / file.relative_to(mathjax))
+
+
+def configure(app, config) -> None:
+    """Complete the configuration with what a YAML file cannot say."""
+    static = Path(app.outdir).parent / "site_static"
+    gather_static(static)
+    config.html_static_path = [*config.html_static_path, str(static)]
+    config.mathjax_path = "mathjax/tex-chtml.js"
+    # The menu's speech tools would be fetched lazily; assistive MathML is built in and stays on.
+    config.mathjax3_config = {**(config.mathjax3_config or {}), "options": {"enableMenu": False}}
+    config.html_context = {"default_mode": "auto", **(config.html_context or {})}
+    options = config.html_theme_options
+    options["navbar_persistent"] = []  # the theme would show a second search bar
+    options["logo"] = {"text": config.html_title, "alt_text": "First page"}
+    repo = vit_repository.repository()
+    if repo is None:
+        options.pop("repository_url", None)
+    else:
+        options.update(repository_url=repo.url, repository_branch=repo.branch)
+        options.update(use_repository_button=True, use_issues_button=True)
+    vit_execute.choose_cache(app, config)
+
+
+def check_alternatives(app, doctree, docname) -> None:
+    """Warn (and so fail the build) for every image that has no text alternative."""
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt", "").strip():
+            message = "an image has no alt text: %s (a code cell sets it in its mystnb metadata)"
+            LOG.warning(message, image.get("uri"), location=image)
+
+
+def wanted_scripts(scripts: list) -> list:
+    """The page's scripts without duplicates, Thebe, and the copy of the widgets' state."""
+    seen, kept = set(), []
+    for script in scripts:
+        attributes = getattr(script, "attributes", {})
+        name, body = str(getattr(script, "filename", "") or ""), attributes.get("body") or ""
+        unwanted = (
+            "thebe" in (name + body).lower()
+            or attributes.get("type") == "application/vnd.jupyter.widget-state+json"
+        )
+        if not unwanted and (name or body) not in seen:
+            seen.add(name or body)
+            kept.append(script)
+    return kept
+
+
+def finish_page(app, pagename, templatename, context, doctree) -> None:
+    """Add the scripts a page needs, remove those it does not, repair the HTML."""
+    body = context.get("body") or ""
+    for mark, names in SCRIPTS_BY_MARK.items():
+        if mark in body:
+            for name in names:
+                app.add_js_file(name, loading_method="defer")
+    for wrong, right in REPAIRS:
+        body = body.replace(wrong, right)
+    if body:
+        context["body"] = re.sub(r"<p>(Reading .{1,20} min)", r'<p class="chapter-meta">\1', body, count=1)
+    context["script_files"] = wanted_scripts(context.get("script_files", []))
+
+
+def setup(app) -> dict:
+    """Register the extension."""
+    app.add_css_file("vt/vit.css")
+    app.add_js_file("vt/vit.js", loading_method="defer")
+    app.connect("config-inited", configure, priority=900)
+    app.connect("env-before-read-docs", vit_execute.run_uncached)
+    app.connect("doctree-resolved", check_alternatives)
+    app.connect("html-page-context", vit_repository.add_launch_buttons, priority=600)
+    app.connect("html-page-context", finish_page, priority=900)
+    app.connect("build-finished", vit_repository.stamp_downloads)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,103 @@
+"""Run the chapters: where their outputs are cached, and several chapters at a time."""
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.executors.utils import single_nb_execution
+from sphinx.util import logging
+
+ROOT = Path(__file__).resolve().parents[2]
+LOG = logging.getLogger(__name__)
+LIBRARIES = ("torch", "numpy", "matplotlib", "plotly")
+KEPT_CACHES = 3
+
+
+def sources() -> list[Path]:
+    """Every file a chapter's output depends on, besides the chapter itself."""
+    files = [*(ROOT / "vit_teach").rglob("*")]
+    for folder in ("results", "weights"):
+        files += (ROOT / "data" / folder).rglob("*")
+    return sorted(f for f in files if f.is_file() and "__pycache__" not in f.parts)
+
+
+def cache_key() -> str:
+    """A hash of the package, the recorded results, the libraries and the data sets at hand."""
+    digest = hashlib.sha256(sys.version.encode())
+    for name in LIBRARIES:
+        digest.update(f"{name} {importlib.metadata.version(name)}".encode())
+    for file in sources():
+        digest.update(str(file.relative_to(ROOT)).encode())
+        digest.update(file.read_bytes())
+    # A chapter shows CIFAR where it is present: fetching it changes the page.
+    for folder in (ROOT / "data", Path(os.environ.get("VIT_TEACH_DATA") or ROOT / "data")):
+        digest.update(" ".join(sorted(p.name for p in folder.glob("cifar*"))).encode())
+    return digest.hexdigest()[:16]
+
+
+def choose_cache(app, config) -> None:
+    """Point the build at the cache that belongs to this state of the package and data."""
+    home = Path(app.outdir).parent / ".jupyter_cache"
+    cache = home / cache_key()
+    cache.mkdir(parents=True, exist_ok=True)
+    os.utime(cache)
+    newest_first = sorted(home.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in newest_first[KEPT_CACHES:]:
+        shutil.rmtree(old, ignore_errors=True)
+    config.nb_execution_cache_path = str(cache)
+
+
+def run_uncached(app, env, docnames) -> None:
+    """Run the chapters that have no cached outputs, as many at a time as there are cores.
+
+    A chapter that fails is left to myst-nb, which runs it again and reports the error.
+    """
+    if app.config.nb_execution_mode != "cache":
+        return
+    cache = get_cache(app.config.nb_execution_cache_path)
+    waiting = []
+    for name in sorted(docnames, reverse=True):  # late chapters train models: start them first
+        path = Path(env.doc2path(name))
+        if path.suffix == ".ipynb":
+            notebook = nbformat.read(path, as_version=4)
+            try:
+                cache.match_cache_notebook(notebook)
+            except KeyError:
+                waiting.append((path, notebook))
+    if len(waiting) < 2:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(len(waiting), cores or 1)
+    LOG.info("running %d chapters, %d at a time", len(waiting), workers)
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (cores or 1) // workers))  # the kernels inherit it
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for path, result in pool.map(lambda job: run(*job, app.config), waiting):
+                store(cache, path, result)
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def run(path: Path, notebook, config):
+    """Execute one notebook in its own folder."""
+    timeout = config.nb_execution_timeout
+    result = single_nb_execution(notebook, str(path.parent), timeout, allow_errors=False)
+    LOG.info("  %s: %.0f s%s", path.name, result.time, " (failed)" if result.err else "")
+    return path, result
+
+
+def store(cache, path: Path, result) -> None:
+    """Put the outputs of a chapter that ran into the cache."""
+    if result.err is None:
+        bundle = CacheBundleIn(result.nb, str(path), data={"execution_seconds": result.time})
+        cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
