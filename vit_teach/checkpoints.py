@@ -1,0 +1,189 @@
+"""Weights on disk and other people's weights.
+
+Our files are safetensors: numbers and a header, no code. The header says how to rebuild the model.
+Parameters carry timm's names, so timm's state dict fits as it is; torchvision's needs renaming.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from . import zoo
+
+FORMAT = "vit_teach 1"
+
+
+def save(model, path, half=False, **metadata):
+    """Write a model's weights and configuration to a safetensors file.
+
+    ``half`` stores float16 numbers, two bytes each. ``metadata`` (plain values: an accuracy, a data
+    source) goes into the header. The file is complete or not there. Returns the path.
+
+    >>> import tempfile, vit_teach as vt
+    >>> model = vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(model, Path(folder) / "nano.safetensors", test_accuracy=0.5)
+    ...     read_metadata(path)["test_accuracy"], load(path).config == model.config
+    (0.5, True)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "format": FORMAT,
+        "config": json.dumps(zoo.config_to_dict(model.config)),
+        "metadata": json.dumps(metadata),
+    }
+    tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata=header)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _stored(tensor, half):
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
+
+
+def read_metadata(path):
+    """What the header of one of our files says: ``{"config": ..., and what save was given}``.
+
+    Raises ``ValueError`` if the file cannot be read or is not ours.
+
+    >>> read_metadata("no-such-file.safetensors")
+    Traceback (most recent call last):
+    ...
+    ValueError: path='no-such-file.safetensors' must be an existing file
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"path={str(path)!r} must be an existing file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was not written by vit_teach (format={header.get('format')!r}, must be {FORMAT!r}): "
+            "for weights of another library read the state dict and use from_timm or from_torchvision"
+        )
+    try:
+        config = zoo.config_from_dict(json.loads(header["config"]))
+        return {"config": config, **json.loads(header["metadata"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} has a damaged header: {error}") from error
+
+
+def load(path):
+    """The model in one of our files, in float32 and evaluation mode.
+
+    Raises ``ValueError`` if the file cannot be read, is not ours, or does not hold exactly the
+    model's parameters.
+
+    >>> load("no-such-file.safetensors")
+    Traceback (most recent call last):
+    ...
+    ValueError: path='no-such-file.safetensors' must be an existing file
+    """
+    model = zoo.build(read_metadata(path)["config"])
+    load_strict(model, load_file(path), path)
+    return model.eval()
+
+
+def load_strict(model, state, source="state"):
+    """Copy a state dict into ``model``: every name there, no other, every shape right.
+
+    Raises ``ValueError`` that names what differs and leaves the model as it was.
+
+    >>> load_strict(torch.nn.Linear(2, 3), {"weight": torch.zeros(3, 2)})
+    Traceback (most recent call last):
+    ...
+    ValueError: state does not fit the model: missing bias
+    """
+    own = model.state_dict()
+    faults = [f"missing {name}" for name in own if name not in state]
+    faults += [f"unexpected {name}" for name in state if name not in own]
+    faults += [
+        f"{name} has shape {tuple(state[name].shape)}, the model {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ValueError(f"{source} does not fit the model: {'; '.join(faults[:5])}{more}")
+    model.load_state_dict(state, strict=True)
+
+
+def from_timm(state):
+    """A timm ViT's state dict in our names: they are the same, so this is a plain copy.
+
+    DINO's public code uses these names too. Load the result with :func:`load_strict`.
+
+    >>> list(from_timm({"cls_token": torch.zeros(1, 1, 4)}))
+    ['cls_token']
+    """
+    return dict(state)
+
+
+def to_timm(state):
+    """Our state dict in timm's names: the way back from :func:`from_timm`.
+
+    >>> list(to_timm({"cls_token": torch.zeros(1, 1, 4)}))
+    ['cls_token']
+    """
+    return dict(state)
+
+
+# torchvision's names on the left, as patterns, and timm's (ours) on the right
+TORCHVISION_NAMES = (
+    (r"class_token", r"cls_token"),
+    (r"conv_proj\.(weight|bias)", r"patch_embed.proj.\1"),
+    (r"encoder\.pos_embedding", r"pos_embed"),
+    (r"encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.(weight|bias)", r"blocks.\1.norm\2.\3"),
+    (
+        r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(weight|bias)",
+        r"blocks.\1.attn.qkv.\2",
+    ),
+    (
+        r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(weight|bias)",
+        r"blocks.\1.attn.proj.\2",
+    ),
+    (
+        r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.(weight|bias)",
+        r"blocks.\1.mlp.fc1.\2",
+    ),
+    (
+        r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.(weight|bias)",
+        r"blocks.\1.mlp.fc2.\2",
+    ),
+    (r"encoder\.ln\.(weight|bias)", r"norm.\1"),
+    (r"heads\.head\.(weight|bias)", r"head.\1"),
+)
+
+
+def from_torchvision(state):
+    """A torchvision ViT's state dict in our names. The numbers and their order stay the same.
+
+    Raises ``ValueError`` for a name that torchvision's ViT does not have.
+
+    >>> list(from_torchvision({"conv_proj.bias": torch.zeros(4)}))
+    ['patch_embed.proj.bias']
+    """
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, ours in TORCHVISION_NAMES:
+            match = re.fullmatch(pattern, name)
+            if match:
+                renamed[match.expand(ours)] = tensor
+                break
+        else:
+            raise ValueError(f"state has {name!r}, which is not a name in torchvision's ViT")
+    return renamed

@@ -1,0 +1,77 @@
+"""Where and how precisely to compute: one function each."""
+
+import contextlib
+import os
+
+import torch
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def pick_device(name="auto"):
+    """The device to compute on: "cuda" if there is one, else "mps" (Apple), else "cpu".
+
+    ``name`` other than "auto" is taken as it is. Returns a ``torch.device``. Raises
+    ``ValueError`` for a device that this machine does not have.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
+    present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name == "auto":
+        name = next((kind for kind, there in present.items() if there()), "cpu")
+    device = torch.device(name)
+    if device.type in present and not present[device.type]():
+        raise ValueError(f"device={name!r} is not available on this machine: use 'auto' or 'cpu'")
+    return device
+
+
+def pick_precision(name, device):
+    """The number type for matrix products: "float32" or "bfloat16".
+
+    "auto" is bfloat16 where the processor or GPU multiplies it in hardware (a CPU with AVX-512
+    BF16 or AMX, a CUDA GPU that says so), else float32. Raises ``ValueError`` for another name.
+
+    >>> pick_precision("float32", torch.device("cpu"))
+    'float32'
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"precision={name!r} must be one of {PRECISIONS}")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if device.type == "cpu":
+        fast = any(
+            getattr(torch.cpu, probe, lambda: False)()
+            for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        )
+        return "bfloat16" if fast else "float32"
+    return "float32"
+
+
+def autocast(device, precision):
+    """A context in which matrix products run in ``precision``; weights stay in float32.
+
+    >>> with autocast(torch.device("cpu"), "bfloat16"):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.bfloat16
+    """
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def set_threads(threads=None):
+    """Use ``threads`` CPU threads (None: what OMP_NUM_THREADS or PyTorch says); return the number.
+
+    Raises ``ValueError`` unless it is a positive integer.
+
+    >>> set_threads(torch.get_num_threads()) == torch.get_num_threads()
+    True
+    """
+    if threads is not None:
+        if type(threads) is not int or not 1 <= threads <= 4 * (os.cpu_count() or 1):
+            raise ValueError(f"threads={threads!r} must be an integer from 1 to 4 times the cores")
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()

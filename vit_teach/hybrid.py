@@ -1,0 +1,144 @@
+"""The hybrid: a few convolutions in place of the patch projection, then the same encoder.
+
+Source: ViT paper, section 3.1, "Hybrid architecture". The paper cuts its patches from a ResNet's
+feature map; for 32-pixel images a stem of a few layers does the same job. The other two stems are
+steps on the way from a plain projection to a convolutional network.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .embedding import check_image_size, init_projection
+from .vit import ViTConfig, VisionTransformer
+
+STEMS = ("conv", "overlap", "cct")
+
+
+@dataclass(frozen=True)
+class HybridConfig(ViTConfig):
+    """A :class:`ViTConfig` whose patch projection is a convolutional ``stem``.
+
+    "conv": 3 x 3 convolutions with BatchNorm and ReLU, the first of stride 1, then one of stride 2
+    for each halving, and a 1 x 1 projection. "overlap": one convolution whose kernel is twice the
+    patch, so that neighbouring patches share pixels. "cct": one 3 x 3 convolution, ReLU and
+    max-pooling for each halving, as in the Compact Convolutional Transformer. ``patch_size`` is the
+    stem's whole down-sampling (as in the paper's names), so the grid is the plain model's.
+    ``stem_channels`` are the widths of the stem's layers; ``()`` lets the stem choose.
+
+    >>> HybridConfig(image_size=32, patch_size=4, embed_dim=96, num_heads=3).grid_size
+    (8, 8)
+    """
+
+    stem: str = "conv"
+    stem_channels: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.stem not in STEMS:
+            raise ValueError(f"stem={self.stem!r} must be one of {STEMS}")
+        square = self.patch_size[0] == self.patch_size[1]
+        if not square or self.patch_size[0] & (self.patch_size[0] - 1) or self.patch_size[0] < 2:
+            raise ValueError(
+                f"patch_size={self.patch_size} must be square and a power of 2, at least 2: "
+                "each layer of the stem halves the picture"
+            )
+        channels = self.stem_channels or self.default_channels()
+        object.__setattr__(self, "stem_channels", tuple(channels))
+        if len(self.stem_channels) != len(self.default_channels()):
+            raise ValueError(
+                f"stem_channels={self.stem_channels} must have {len(self.default_channels())} "
+                f"numbers for stem={self.stem!r} and patch_size={self.patch_size}"
+            )
+
+    @property
+    def halvings(self):
+        """How many times the stem halves the picture: log2 of the patch size."""
+        return self.patch_size[0].bit_length() - 1
+
+    def default_channels(self):
+        """Widths that double with each halving and stay below the encoder's."""
+        if self.stem == "overlap":
+            return ()
+        if self.stem == "cct":
+            return tuple(self.embed_dim // 2 ** (self.halvings - 1 - i) for i in range(self.halvings))
+        return tuple(self.embed_dim // 2 ** (self.halvings - i) for i in range(self.halvings + 1))
+
+
+class ConvStem(nn.Module):
+    """Images (B, C, H, W) to patch vectors (B, N, D) through convolutions: ``backbone``, ``proj``.
+
+    Raises ``ValueError`` if the image is not of the configuration's size.
+
+    >>> config = HybridConfig(image_size=(8, 12), patch_size=4, embed_dim=16, num_heads=2)
+    >>> ConvStem(config)(torch.zeros(2, 3, 8, 12)).shape
+    torch.Size([2, 6, 16])
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.image_size = config.image_size
+        dim, patch = config.embed_dim, config.patch_size[0]
+        last = (config.in_channels, *config.stem_channels)[-1]
+        self.backbone = nn.Sequential(*_layers(config))
+        if config.stem == "overlap":
+            self.proj = nn.Conv2d(last, dim, 2 * patch, stride=patch, padding=patch // 2)
+        elif config.stem == "cct":
+            self.proj = nn.Identity()
+        else:
+            self.proj = nn.Conv2d(last, dim, 1)
+        if isinstance(self.proj, nn.Conv2d):
+            init_projection(self.proj)
+
+    def forward(self, images):
+        check_image_size(images, self.image_size)
+        x = self.proj(self.backbone(images))  # (B, D, H/P, W/P)
+        return x.flatten(2).transpose(1, 2)  # (B, N, D)
+
+
+def _layers(config):
+    """The stem's layers before the projection, in order."""
+    layers, before = [], config.in_channels
+    for i, width in enumerate(config.stem_channels):
+        if config.stem == "cct":
+            layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.ReLU()]
+            layers += [nn.MaxPool2d(3, stride=2, padding=1)]
+        else:
+            stride = 1 if i == 0 else 2
+            layers += [nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(width), nn.ReLU()]
+        nn.init.kaiming_normal_(layers[-3].weight)
+        before = width
+    return layers
+
+
+class Hybrid(VisionTransformer):
+    """A :class:`VisionTransformer` that reads its tokens from a convolutional stem.
+
+    ``forward`` is the plain model's: images (B, C, H, W) to logits (B, K), with the same
+    intermediates by name.
+
+    >>> config = HybridConfig(image_size=8, patch_size=4, embed_dim=16, depth=1, num_heads=2, num_classes=5)
+    >>> Hybrid(config)(torch.zeros(2, 3, 8, 8)).shape
+    torch.Size([2, 5])
+    """
+
+    def build_embedding(self, config):
+        """Make the stem that turns images (B, C, H, W) into patch vectors (B, N, D)."""
+        return ConvStem(config)
+
+
+def _cifar(name, dim, depth, heads):
+    config = HybridConfig(
+        image_size=32, patch_size=4, num_classes=10, embed_dim=dim, depth=depth, num_heads=heads,
+        mlp_ratio=2.0, pool="mean", class_token=False,
+    )  # fmt: skip
+    return {name: config}
+
+
+HYBRID_PRESETS = {
+    **_cifar("CIFAR-Hybrid-Micro", 96, 4, 3),
+    **_cifar("CIFAR-Hybrid-Tiny", 128, 6, 4),
+    **_cifar("CIFAR-Hybrid-Small", 192, 6, 3),
+}

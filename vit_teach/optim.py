@@ -1,0 +1,95 @@
+"""Optimisers and the learning-rate schedule.
+
+Sources: AdamW, Loshchilov and Hutter 2019; Muon, Jordan et al. 2024; cosine, Loshchilov and
+Hutter 2017. Both optimisers are PyTorch's own.
+"""
+
+import math
+
+import torch
+
+OPTIMIZERS = ("muon", "adamw")
+NO_DECAY = ("pos_embed", "cls_token")
+
+
+def split_parameters(model):
+    """Sort a model's parameters into three lists: (matrices in the blocks, other decayed, the rest).
+
+    Muon is for the matrices inside the encoder blocks. Weight decay is for every other weight with
+    two axes or more except the position table and the class token; biases and norms have none.
+
+    >>> from vit_teach import ViTConfig, VisionTransformer
+    >>> model = VisionTransformer(ViTConfig(image_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=2))
+    >>> [len(group) for group in split_parameters(model)]
+    [4, 2, 12]
+    """
+    matrices, decayed, plain = [], [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name.startswith("blocks.") and parameter.ndim == 2:
+            matrices.append(parameter)
+        elif parameter.ndim >= 2 and name not in NO_DECAY:
+            decayed.append(parameter)
+        else:
+            plain.append(parameter)
+    return matrices, decayed, plain
+
+
+def make_optimizers(model, name, learning_rate, weight_decay):
+    """Build the optimisers for ``model``: a list of one (AdamW) or two (Muon, with AdamW beside it).
+
+    ``learning_rate`` is the peak rate, per step. With Muon the rate is scaled to AdamW's size of
+    step (``match_rms_adamw``), so that both take one number. Raises ``ValueError`` for another name.
+
+    >>> [type(o).__name__ for o in make_optimizers(torch.nn.Linear(2, 2), "adamw", 1e-3, 0.05)]
+    ['AdamW']
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer={name!r} must be one of {OPTIMIZERS}")
+    matrices, decayed, plain = split_parameters(model)
+    by_muon = matrices if name == "muon" else []
+    groups = [
+        {"params": decayed + ([] if by_muon else matrices), "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    optimizers = [adamw]
+    if by_muon:
+        optimizers.append(
+            torch.optim.Muon(
+                by_muon, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = learning_rate
+    return optimizers
+
+
+def schedule(step, steps, warmup):
+    """The fraction of the peak rate at ``step`` of ``steps``: a straight rise, then a cosine fall.
+
+    ``warmup`` is the length of the rise, in steps. The first step has rate 1 / warmup, the last
+    one is just above zero.
+
+    >>> [round(schedule(step, 10, 2), 2) for step in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.04]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_learning_rate(optimizers, fraction):
+    """Set every group's rate to ``fraction`` of its peak.
+
+    >>> optimizers = make_optimizers(torch.nn.Linear(2, 2), "adamw", 1e-3, 0.05)
+    >>> set_learning_rate(optimizers, 0.5)
+    >>> optimizers[0].param_groups[0]["lr"]
+    0.0005
+    """
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * fraction

@@ -1,0 +1,95 @@
+"""Every model of the book by name, and every model from its configuration.
+
+>>> build(preset("CIFAR-ViT-Nano", num_classes=5)).head.out_features
+5
+"""
+
+from dataclasses import asdict, fields, replace
+
+from .hybrid import HYBRID_PRESETS, Hybrid, HybridConfig
+from .resnet import RESNET_PRESETS, ResNet, ResNetConfig
+from .vit import PRESETS, ViTConfig, VisionTransformer
+
+KINDS = {
+    "vit": (ViTConfig, VisionTransformer),
+    "hybrid": (HybridConfig, Hybrid),
+    "resnet": (ResNetConfig, ResNet),
+}
+ALL_PRESETS = {**PRESETS, **HYBRID_PRESETS, **RESNET_PRESETS}
+
+
+def names():
+    """The names of all presets.
+
+    >>> "ViT-B/16" in names(), "CIFAR-Hybrid-Tiny" in names()
+    (True, True)
+    """
+    return tuple(ALL_PRESETS)
+
+
+def preset(name, **changes):
+    """The configuration called ``name``, with some of its fields changed.
+
+    Raises ``ValueError`` for a name or a field that does not exist.
+
+    >>> preset("ViT-B/16", image_size=384).num_patches
+    576
+    """
+    if name not in ALL_PRESETS:
+        raise ValueError(f"name={name!r} must be one of {', '.join(names())}")
+    config = ALL_PRESETS[name]
+    _check_fields(type(config), changes)
+    return replace(config, **changes)
+
+
+def kind(config):
+    """What a configuration makes: "vit", "hybrid" or "resnet".
+
+    >>> kind(preset("CIFAR-ResNet-Tiny"))
+    'resnet'
+    """
+    for name, (config_class, _) in KINDS.items():
+        if type(config) is config_class:
+            return name
+    raise ValueError(f"config={config!r} must be a ViTConfig, HybridConfig or ResNetConfig")
+
+
+def build(config):
+    """A new model with fresh weights from its configuration.
+
+    >>> type(build(preset("CIFAR-Hybrid-Tiny"))).__name__
+    'Hybrid'
+    """
+    return KINDS[kind(config)][1](config)
+
+
+def config_to_dict(config):
+    """A configuration as plain values, with its ``kind``: what cards and weight files hold.
+
+    >>> config_to_dict(preset("CIFAR-ResNet-Tiny"))["kind"]
+    'resnet'
+    """
+    return {"kind": kind(config), **asdict(config)}
+
+
+def config_from_dict(values):
+    """The configuration that :func:`config_to_dict` wrote down. Raises ``ValueError`` if it is not one.
+
+    >>> config_from_dict(config_to_dict(preset("ViT-B/16"))) == preset("ViT-B/16")
+    True
+    """
+    values = dict(values)
+    name = values.pop("kind", None)
+    if name not in KINDS:
+        raise ValueError(f"kind={name!r} must be one of {tuple(KINDS)}")
+    config_class = KINDS[name][0]
+    _check_fields(config_class, values)
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return config_class(**values)
+
+
+def _check_fields(config_class, values):
+    known = [field.name for field in fields(config_class)]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{name!r} is not a field of {config_class.__name__}: {', '.join(known)}")
