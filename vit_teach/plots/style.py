@@ -1,0 +1,112 @@
+"""The look that every figure of the book shares: sizes, colours, fonts.
+
+A plot function is decorated with ``@styled``, opens its figure with :func:`figure` (matplotlib) or
+:func:`plotly_figure` (plotly), and returns it. A matplotlib figure appears in a notebook when its
+cell ends, so such a cell ends with ``;`` to show it once. Figures are drawn on white: the site puts
+them on a white card in its dark theme too.
+"""
+
+import matplotlib.pyplot as plt
+
+# Okabe and Ito's palette: told apart with any common kind of colour blindness, and on grey paper.
+COLOURS = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "vermilion": "#D55E00",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "yellow": "#F0E442",  # for areas only: a yellow line on white is hard to see
+    "black": "#000000",
+    "grey": "#6B6B6B",
+}
+_LINES = ("blue", "vermilion", "green", "orange", "purple", "sky", "black")
+CYCLE = [COLOURS[name] for name in _LINES]
+SEQUENTIAL = "viridis"  # for values from low to high
+DIVERGING = "RdBu_r"  # for values around zero
+
+STYLE = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.prop_cycle": plt.cycler(color=CYCLE),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titleweight": "semibold",
+    "axes.labelsize": 10,
+    "font.size": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "grid.color": "#DDDDDD",
+}
+
+styled = plt.rc_context(STYLE)  # a decorator: the style holds while the function runs
+
+
+@styled
+def figure(width=7.2, height=3.6, rows=1, columns=1, **settings):
+    """Open a matplotlib figure in the book's style; returns ``(figure, axes)``.
+
+    ``width`` and ``height`` are inches; 7.2 fills a page, and fonts are sized for that. ``axes`` is
+    one Axes, or an array of them if there are several ``rows`` or ``columns``. More ``settings``
+    go to ``plt.subplots``.
+
+    >>> opened, axes = figure(rows=2, columns=3)
+    >>> axes.shape
+    (2, 3)
+    >>> plt.close(opened)
+    """
+    settings = {"layout": "constrained", "dpi": 144, **settings}
+    return plt.subplots(rows, columns, figsize=(width, height), **settings)
+
+
+def show_pixels(axes, image, title=""):
+    """Draw an image (C, H, W) as square pixels without ticks; C is 3 (colour) or 1 (grey).
+
+    ``image`` is a tensor, uint8 from 0 to 255 or float from 0 to 1. Raises ``ValueError`` for
+    another shape. Returns the Axes.
+
+    >>> import torch
+    >>> opened, axes = figure(2, 2)
+    >>> show_pixels(axes, torch.rand(3, 4, 6), title="noise").get_title()
+    'noise'
+    >>> plt.close(opened)
+    """
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"image of shape {tuple(image.shape)} must be (3, H, W) or (1, H, W)")
+    pixels = image.permute(1, 2, 0).cpu().numpy()  # (H, W, C): the order matplotlib reads
+    top = 255 if pixels.dtype.kind == "u" else 1
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def plotly_figure(alt, height=400, **layout):
+    """An empty plotly figure in the book's style, to which traces are added.
+
+    ``alt`` says in words what the figure shows; the site needs it. ``height`` is in pixels, the
+    width follows the page, the colours of text and grid follow the page's theme. More ``layout``
+    goes to plotly. Raises ``ValueError`` if ``alt`` is empty.
+
+    >>> plotly_figure("Tokens against patch size.").layout.meta["alt"]
+    'Tokens against patch size.'
+    """
+    import plotly.graph_objects as go  # slow to import, and only few chapters use it
+
+    if not alt.strip():
+        raise ValueError(f"alt={alt!r} must say what the figure shows")
+    settings = {
+        "template": "none",
+        "colorway": CYCLE,
+        "font": {"size": 14},
+        "height": height,
+        "margin": {"t": 40, "r": 16},
+        "meta": {"alt": alt},
+        **layout,
+    }
+    return go.Figure(layout=settings)
