@@ -20,9 +20,9 @@ import json
 import os
 import pickle
 import tarfile
-import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -164,8 +164,8 @@ class ImageSet:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name the content: SHA-256 of sizes, pixels and labels."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(self.images.contiguous().numpy().data)
-        digest.update(self.labels.contiguous().numpy().data)
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
 
@@ -177,13 +177,13 @@ def _class_order(labels: torch.Tensor, seed: int, proportional: bool = False) ->
     """
     # RandomState is the numpy generator whose stream is frozen for good: same seed, same subset.
     random = np.random.RandomState(seed)
-    labels = labels.numpy()
+    labels = labels.cpu().numpy()
     key = np.empty(len(labels))
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
         rank = np.arange(len(members))
         key[members] = (rank + 0.5) / len(members) if proportional else rank
-    tie_break = random.permutation(int(labels.max(initial=0)) + 1)[labels]
+    tie_break = random.permutation(labels.max(initial=0) + 1)[labels]  # which class comes first
     return torch.from_numpy(np.lexsort((tie_break, key)))
 
 
@@ -223,6 +223,7 @@ class Published:
     pixels: dict[str, tuple[tuple[float, ...], tuple[float, ...]]]  # split -> (mean, std)
     folder: str  # the official folder, also the folder inside the official archive
     archive: str
+    archive_md5: str
     files: dict[str, dict[str, str]]  # split -> {official file: md5}
     label: str  # the name of the labels in the official files and in parquet
     label_parquet: str
@@ -240,6 +241,7 @@ PUBLISHED = {
         },
         folder="cifar-10-batches-py",
         archive="cifar-10-python.tar.gz",
+        archive_md5="c58f30108f718f92721af3b95e74349a",
         files={
             "train": {
                 "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -263,6 +265,7 @@ PUBLISHED = {
         },
         folder="cifar-100-python",
         archive="cifar-100-python.tar.gz",
+        archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
         files={
             "train": {"train": "16019d7e3df5f24257cddd939b257f8d"},
             "test": {"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
@@ -334,19 +337,31 @@ def data_folder() -> Path:
     return Path.cwd() / "data"
 
 
-def find(name: str = "cifar10") -> Path | None:
+def find(name: str = "cifar10", root: Path | None = None) -> Path | None:
     """Where a copy of a data set lies: its folder, or its official archive; None if there is none.
 
+    Args:
+        name: "cifar10" or "cifar100".
+        root: the folder to look in; `data_folder()` unless given.
+
     Raises:
-        ValueError: if name is not "cifar10" or "cifar100".
+        ValueError: if name is unknown.
     """
-    facts, root = _published(name), data_folder()
-    places = [root / name / facts.folder, root / facts.folder]
-    places += [root / name, root / name / "plain_text", root / name / name]
-    places += [root / name / facts.archive, root / facts.archive]
-    found = [place for place in places if any(_files(place, name, s) for s in facts.counts)]
-    complete = [place for place in found if all(_files(place, name, s) for s in facts.counts)]
-    return (complete + found + [None])[0]
+    facts = _published(name)
+    held = {
+        place: sum(bool(_files(place, name, split)) for split in facts.counts)
+        for place in _places(name, root)
+    }
+    best = max(held, key=held.get)  # of equals the first
+    return best if held[best] else None
+
+
+def _places(name: str, root: Path | None) -> list[Path]:
+    """Every place where a copy may lie, the best first."""
+    facts, root = _published(name), data_folder() if root is None else root
+    official = [root / name / facts.folder, root / facts.folder]
+    parquet = [root / name, root / name / "plain_text", root / name / name]
+    return official + parquet + [root / name / facts.archive, root / facts.archive]
 
 
 def _files(place: Path, name: str, split: str) -> list[Path]:
@@ -367,10 +382,23 @@ def _advice(name: str) -> str:
     )
 
 
-def _unfinished(name: str) -> list[Path]:
-    """Half-downloaded files: those that still end in .part."""
-    root, facts = data_folder(), _published(name)
-    return sorted([*(root / name).glob("**/*.part"), *root.glob(f"{facts.archive}*.part")])
+def _missing(name: str, split: str, root: Path | None) -> str:
+    """Why there is nothing to load, and what to do about it."""
+    facts, root = _published(name), data_folder() if root is None else root
+    fetch = f"`python -m vit_teach.download {name}`"
+    if not root.is_dir():
+        return f"the data folder {root} does not exist. {fetch} makes it and fetches {facts.title}."
+    for place in _places(name, root):
+        lost = [file for file in facts.files[split] if not (place / file).is_file()]
+        if place.name == facts.folder and place.is_dir():
+            return f"{place} is incomplete: it lacks {', '.join(lost)}. {_advice(name)}"
+    unfinished = sorted((root / name).glob("**/*.part"))
+    if unfinished:
+        return f"{facts.title} is half downloaded: {unfinished[0]}. {fetch} goes on from there."
+    return (
+        f"there is no {facts.title} ({split}) in {root}. {fetch} fetches it, or set "
+        f"VIT_TEACH_DATA to the folder that holds {name}/."
+    )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -378,7 +406,7 @@ def _unfinished(name: str) -> list[Path]:
 # ---------------------------------------------------------------------------------------------
 
 
-def load(name: str = "cifar10", split: str = "train") -> ImageSet:
+def load(name: str = "cifar10", split: str = "train", root: Path | None = None) -> ImageSet:
     """Read one split of CIFAR-10 or CIFAR-100 into memory.
 
     The first time the pictures are decoded (a few seconds) and kept beside the copy, or in the
@@ -387,6 +415,7 @@ def load(name: str = "cifar10", split: str = "train") -> ImageSet:
     Args:
         name: "cifar10" or "cifar100".
         split: "train" (50,000 images) or "test" (10,000).
+        root: the folder to look in; `data_folder()` unless given.
 
     Returns:
         An ImageSet with images (N, 3, 32, 32).
@@ -399,49 +428,48 @@ def load(name: str = "cifar10", split: str = "train") -> ImageSet:
     facts = _published(name)
     if split not in facts.counts:
         raise ValueError(f"split={split!r} must be one of {', '.join(facts.counts)}")
-    place = find(name)
+    place = find(name, root)
     files = _files(place, name, split) if place else []
     if not files:
-        raise FileNotFoundError(_missing(name, split))
+        raise FileNotFoundError(_missing(name, split, root))
     stamp = json.dumps([[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files])
     cache = _cache_file(place, name, split)
     content = _read_cache(cache, stamp)
     if content is None:
-        try:
-            content = _read_copy(files, name, split)
-        except DataError as error:
-            where = files[0] if len(files) == 1 else place
-            raise DataError(f"{where} cannot be used: {error}. {_advice(name)}") from error
+        content = read_files(files, name, split)
         _write_cache(cache, stamp, *content)
     images, labels, classes, source = content
     return ImageSet(torch.from_numpy(images), torch.from_numpy(labels), classes, source, split)
 
 
-def _missing(name: str, split: str) -> str:
-    title, parts = _published(name).title, _unfinished(name)
-    if parts:
-        return (
-            f"{title} is only half downloaded: {parts[0]}. "
-            f"`python -m vit_teach.download {name}` goes on from there."
-        )
-    return (
-        f"no {title} ({split}) in {data_folder()}. `python -m vit_teach.download {name}` fetches "
-        f"it, or set VIT_TEACH_DATA to the folder that holds {name}/."
-    )
+def read_files(files: list[Path], name: str, split: str):
+    """Read, decode and check the files of one split, without any cache.
 
+    Returns:
+        (images uint8 (N, 3, 32, 32), labels int64 (N,), class names, source), arrays of numpy.
 
-def _read_copy(files: list[Path], name: str, split: str):
-    """Read, decode and check: (images (N, 3, 32, 32), labels (N,), class names, source)."""
+    Raises:
+        DataError: if a file is damaged or is not what it should be.
+    """
     title = _published(name).title
-    if files[0].suffix == ".parquet":
-        images, labels, classes, jpeg = _read_parquet(files, name)
-        changed = "JPEG re-encoding" if jpeg else "pixels differ slightly from the published ones"
-        as_published = _inspect(images, labels, name, split) and not jpeg
-    else:
-        images, labels, classes, genuine = _read_official(files, name, split)
-        as_published = _inspect(images, labels, name, split) and genuine
-        changed = "files differ from the official ones"
-    return images, labels, classes, title if as_published else f"{title}, {changed}"
+    try:
+        if _is_parquet(files[0]):
+            images, labels, classes, jpeg = _read_parquet(files, name)
+            change = "JPEG re-encoding" if jpeg else "pixels differ from the published ones"
+            good = _inspect(images, labels, name, split) and not jpeg
+        else:
+            images, labels, classes, genuine = _read_official(files, name, split)
+            change = "files differ from the official ones"
+            good = _inspect(images, labels, name, split) and genuine
+    except DataError as error:
+        where = files[0] if len(files) == 1 else f"{files[0].parent} ({split})"
+        raise DataError(f"{where} cannot be used: {error}. {_advice(name)}") from error
+    return images, labels, classes, title if good else f"{title}, {change}"
+
+
+def _is_parquet(file: Path) -> bool:
+    """By name; a file that is still being fetched has .part behind its name."""
+    return ".parquet" in file.suffixes
 
 
 def _read_parquet(files: list[Path], name: str):
@@ -480,18 +508,14 @@ def _classes_in(metadata: dict, facts: Published) -> tuple[str, ...]:
 
 def _decode(encoded: list[bytes]) -> np.ndarray:
     """PNG or JPEG bytes of N pictures of 32 x 32 -> uint8 (N, 3, 32, 32)."""
-    # torchvision decodes such small pictures about twice as fast as pillow, and lets a second
-    # thread run while it does.
-    from torchvision.io import ImageReadMode, decode_image
-
     images = torch.empty(len(encoded), 3, 32, 32, dtype=torch.uint8)
+    decode_one = _decoder()
 
     def decode_range(numbers: range) -> None:
         for i in numbers:
             try:
-                picture = torch.frombuffer(bytearray(encoded[i]), dtype=torch.uint8)
-                images[i] = decode_image(picture, ImageReadMode.RGB)  # (3, 32, 32)
-            except (RuntimeError, ValueError, TypeError) as error:
+                images[i] = decode_one(encoded[i])  # (3, 32, 32)
+            except (RuntimeError, OSError, ValueError, TypeError) as error:
                 reason = str(error).splitlines()[0]
                 raise DataError(f"picture {i} cannot be decoded ({reason})") from error
 
@@ -499,6 +523,29 @@ def _decode(encoded: list[bytes]) -> np.ndarray:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(decode_range, [range(half), range(half, len(encoded))]))
     return images.numpy()
+
+
+def _decoder():
+    """A function from PNG or JPEG bytes to uint8 (3, H, W).
+
+    torchvision decodes such small pictures about twice as fast as pillow and gives the same
+    pixels; it is used where it is installed.
+    """
+    try:
+        from torchvision.io import ImageReadMode, decode_image
+    except ImportError:
+        from PIL import Image
+
+        def decode_one(data: bytes) -> torch.Tensor:
+            with Image.open(io.BytesIO(data)) as picture:
+                return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    else:
+
+        def decode_one(data: bytes) -> torch.Tensor:
+            encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+            return decode_image(encoded, ImageReadMode.RGB)
+
+    return decode_one
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -552,16 +599,16 @@ def _read_official(files: list[Path], name: str, split: str):
 
 def _members(files: list[Path], facts: Published, split: str) -> dict[str, bytes]:
     """{official file name: its bytes}, from the folder or straight out of the archive."""
-    if files[0].name != facts.archive:
-        return {file.name: file.read_bytes() for file in files}
     try:
+        if not files[0].name.startswith(facts.archive):
+            return {file.name: file.read_bytes() for file in files}
         with tarfile.open(files[0], "r:gz") as archive:
             return {
                 file: archive.extractfile(f"{facts.folder}/{file}").read()
                 for file in facts.files[split]
             }
     except (OSError, EOFError, KeyError, tarfile.TarError, ValueError) as error:
-        raise DataError(f"the archive is truncated or damaged ({error})") from error
+        raise DataError(f"it is truncated or cannot be read ({error})") from error
 
 
 # ---------------------------------------------------------------------------------------------
@@ -596,15 +643,14 @@ def _read_cache(cache: Path, stamp: str):
 def _write_cache(cache: Path, stamp: str, images, labels, classes, source) -> None:
     """Keep decoded pictures. A cache that cannot be written costs time, nothing else."""
     about = json.dumps({"stamp": stamp, "classes": classes, "source": source})
-    temporary = None
+    temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
+        with open(temporary, "wb") as file:
             np.savez(file, images=images, labels=labels, about=np.array(about))
         os.replace(temporary, cache)  # all or nothing: a reader never sees half a file
     except OSError:
-        if temporary:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
@@ -612,17 +658,22 @@ def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
     """CIFAR where a copy is present, else the built-in shapes; prints one line that says which.
 
     A copy that is there but damaged is an error, not a reason to use something else.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        split: "train" or "test".
     """
     if find(name) is not None:
         images = load(name, split)
-        print(f"Data: {images.source}, {split}, {len(images):,} images")
+        print(f"Data: {images.source}, {split}, {len(images):,} images.")
         return images
     from vit_teach.shapes import shapes
 
     images = shapes(10_000 if split == "train" else 2_000, seed=0, split=split)
+    title = _published(name).title
     print(
-        f"Data: {images.source}, {split}, {len(images):,} images, because there is no "
-        f"{_published(name).title} in {data_folder()}"
+        f"Data: {images.source}, {split}, {len(images):,} images, because there is no {title} "
+        f"here (`python -m vit_teach.download {name}` fetches it)."
     )
     return images
 
@@ -632,31 +683,100 @@ def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
 # ---------------------------------------------------------------------------------------------
 
 
+def folder(path: str | Path, size: int | tuple[int, int] = 32) -> ImageSet:
+    """Your own pictures: a folder with one sub-folder per class, named as the class.
+
+    Files in any format that pillow reads are taken, other files are passed over. Each picture is
+    turned upright (EXIF), put on white where it is transparent, cut to the centre and resized
+    with antialiased bicubic interpolation. For a validation part use `hold_out(0.2)`.
+
+    Args:
+        path: the folder.
+        size: side of the result in pixels, or (height, width).
+
+    Returns:
+        An ImageSet with images (N, 3, height, width), classes in alphabetical order.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        DataError: if a class has no picture, or a picture cannot be read; the files are named.
+    """
+    path, size = Path(path).expanduser(), (size, size) if isinstance(size, int) else size
+    if min(size) < 1:
+        raise ValueError(f"size={size} must be at least 1")
+    if not path.is_dir():
+        raise FileNotFoundError(f"path={path} is not a folder")
+    classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not classes:
+        raise DataError(f"{path} has no sub-folders: make one per class and put pictures into it")
+    pictures = [(label, file) for label, sub in enumerate(classes) for file in _pictures_in(sub)]
+    images, unreadable = [], []
+    for _, file in pictures:
+        try:
+            images.append(_read_picture(file, size))
+        except Exception as error:  # pillow raises nearly any exception on a damaged file
+            unreadable.append(f"{file} ({error})")
+    if unreadable:
+        more = f" and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
+        raise DataError(f"cannot read {'; '.join(unreadable[:10])}{more}: repair or remove them")
+    return ImageSet(
+        torch.stack(images),
+        torch.tensor([label for label, _ in pictures]),
+        tuple(sub.name for sub in classes),
+        f"folder {path.name}",
+        "train",
+    )
+
+
+def _pictures_in(sub: Path) -> list[Path]:
+    """The files in a folder that pillow may be able to read, by name, sorted."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    files = [f for f in sub.iterdir() if f.suffix.lower() in known and not f.name.startswith(".")]
+    if not files:
+        raise DataError(f"{sub} holds no picture: add some, or remove the folder")
+    return sorted(files)
+
+
+def _read_picture(file: Path, size: tuple[int, int]) -> torch.Tensor:
+    """One picture of any kind -> uint8 (3, height, width)."""
+    from PIL import Image, ImageOps
+
+    with Image.open(file) as picture:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I"):  # 16-bit grey: keep the upper 8 bits
+            picture = Image.fromarray((np.asarray(picture) // 256).clip(0, 255).astype(np.uint8))
+        if picture.has_transparency_data:
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture.convert("RGBA"))
+        return _fit(picture.convert("RGB"), size)
+
+
 def photograph(size: int | tuple[int, int] | None = None) -> torch.Tensor:
     """A real photograph, uint8 (3, H, W): Grace Hopper, the sample that matplotlib brings along.
 
     Args:
         size: None for the file as it is (600 x 512), else an int or (height, width): the
             largest centred piece of that shape, resized.
+
+    >>> photograph((48, 32)).shape
+    torch.Size([3, 48, 32])
     """
     from matplotlib.cbook import get_sample_data
     from PIL import Image
 
     with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as picture:
         picture = picture.convert("RGB")
-        if size is not None:
-            picture = _fit(picture, (size, size) if isinstance(size, int) else size)
-        return _to_tensor(picture)
+    if size is None:
+        size = (picture.height, picture.width)
+    return _fit(picture, (size, size) if isinstance(size, int) else size)
 
 
-def _fit(picture, size: tuple[int, int]):
-    """The centre of a PIL picture, cut to the shape of (height, width) and resized to it."""
+def _fit(picture, size: tuple[int, int]) -> torch.Tensor:
+    """The centre of an RGB picture, cut to the shape (height, width), resized: uint8 (3, H, W)."""
     from PIL import Image, ImageOps
 
     height, width = size
-    return ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
-
-
-def _to_tensor(picture) -> torch.Tensor:
-    """PIL picture in RGB -> uint8 (3, H, W)."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()  # (3, H, W)
