@@ -20,7 +20,7 @@ from .embedding import (
 )
 from .encoder import EncoderBlock, Mlp
 from .patches import patchify, unpatchify
-from .vit import PRESETS, ViTConfig, VisionTransformer
+from .vit import PRESETS, VisionTransformer, ViTConfig
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,6 @@ import os
 import re
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -72,8 +71,8 @@ def read_metadata(path):
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     if header.get("format") != FORMAT:
         raise ValueError(
-            f"{path} was not written by vit_teach (format={header.get('format')!r}, must be {FORMAT!r}): "
-            "for weights of another library read the state dict and use from_timm or from_torchvision"
+            f"{path} was not written by vit_teach: format={header.get('format')!r} must be "
+            f"{FORMAT!r}. For another library's weights use from_timm or from_torchvision"
         )
     try:
         config = zoo.config_from_dict(json.loads(header["config"]))

@@ -48,9 +48,8 @@ def check_image_size(images, image_size):
     >>> check_image_size(torch.zeros(1, 3, 8, 12), (8, 12))
     """
     if images.ndim != 4 or tuple(images.shape[2:]) != tuple(image_size):
-        raise ValueError(
-            f"images of shape {tuple(images.shape)} must be (B, C, {image_size[0]}, {image_size[1]})"
-        )
+        height, width = image_size
+        raise ValueError(f"images of shape {tuple(images.shape)} must be (B, C, {height}, {width})")
 
 
 def sincos_1d(length, dim):
@@ -82,7 +81,7 @@ def sincos_2d(grid, dim):
     torch.Size([6, 8])
     """
     if dim < 8 or dim % 4:
-        raise ValueError(f"dim={dim} must be a multiple of 4, at least 8: sine and cosine of x and y")
+        raise ValueError(f"dim={dim} must be a multiple of 4, at least 8: sin and cos of x and y")
     gh, gw = to_pair(grid, "grid")
     y, x = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")  # (gh, gw) each
     omega = 10000 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4 - 1))  # (dim/4,)
@@ -122,7 +121,9 @@ def resize_positions(table, old_grid, new_grid, rule="google", prefix_tokens=1):
     old, new = to_pair(old_grid, "old_grid"), to_pair(new_grid, "new_grid")
     expected = prefix_tokens + old[0] * old[1]
     if table.ndim != 3 or table.shape[:2] != (1, expected):
-        raise ValueError(f"table of shape {tuple(table.shape)} must be (1, {expected}, D) for old_grid={old}")
+        raise ValueError(
+            f"table of shape {tuple(table.shape)} must be (1, {expected}, D) for old_grid={old}"
+        )
     if old == new:  # compare grids, not counts: 2 x 8 and 4 x 4 have as many patches
         return table
     prefix, patches = table[:, :prefix_tokens], table[:, prefix_tokens:]

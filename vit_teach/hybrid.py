@@ -7,11 +7,10 @@ steps on the way from a plain projection to a convolutional network.
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from .embedding import check_image_size, init_projection
-from .vit import ViTConfig, VisionTransformer
+from .vit import VisionTransformer, ViTConfig
 
 STEMS = ("conv", "overlap", "cct")
 
@@ -62,8 +61,8 @@ class HybridConfig(ViTConfig):
         if self.stem == "overlap":
             return ()
         if self.stem == "cct":
-            return tuple(self.embed_dim // 2 ** (self.halvings - 1 - i) for i in range(self.halvings))
-        return tuple(self.embed_dim // 2 ** (self.halvings - i) for i in range(self.halvings + 1))
+            return tuple(self.embed_dim // 2**i for i in reversed(range(self.halvings)))
+        return tuple(self.embed_dim // 2**i for i in reversed(range(self.halvings + 1)))
 
 
 class ConvStem(nn.Module):
@@ -119,9 +118,9 @@ class Hybrid(VisionTransformer):
     ``forward`` is the plain model's: images (B, C, H, W) to logits (B, K), with the same
     intermediates by name.
 
-    >>> config = HybridConfig(image_size=8, patch_size=4, embed_dim=16, depth=1, num_heads=2, num_classes=5)
+    >>> config = HybridConfig(image_size=8, patch_size=4, embed_dim=16, depth=1, num_heads=2)
     >>> Hybrid(config)(torch.zeros(2, 3, 8, 8)).shape
-    torch.Size([2, 5])
+    torch.Size([2, 1000])
     """
 
     def build_embedding(self, config):

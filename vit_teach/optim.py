@@ -13,13 +13,14 @@ NO_DECAY = ("pos_embed", "cls_token")
 
 
 def split_parameters(model):
-    """Sort a model's parameters into three lists: (matrices in the blocks, other decayed, the rest).
+    """Sort a model's parameters into three lists: (the blocks' matrices, other decayed, the rest).
 
     Muon is for the matrices inside the encoder blocks. Weight decay is for every other weight with
     two axes or more except the position table and the class token; biases and norms have none.
 
     >>> from vit_teach import ViTConfig, VisionTransformer
-    >>> model = VisionTransformer(ViTConfig(image_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=2))
+    >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=2)
+    >>> model = VisionTransformer(config)
     >>> [len(group) for group in split_parameters(model)]
     [4, 2, 12]
     """
@@ -37,7 +38,7 @@ def split_parameters(model):
 
 
 def make_optimizers(model, name, learning_rate, weight_decay):
-    """Build the optimisers for ``model``: a list of one (AdamW) or two (Muon, with AdamW beside it).
+    """The optimisers for ``model``: a list of one (AdamW) or two (AdamW, and Muon beside it).
 
     ``learning_rate`` is the peak rate, per step. With Muon the rate is scaled to AdamW's size of
     step (``match_rms_adamw``), so that both take one number. Raises ``ValueError`` for another name.

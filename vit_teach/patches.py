@@ -3,7 +3,6 @@
 Source: section 3.1 of the ViT paper (arXiv 2010.11929).
 """
 
-import torch
 
 ORDERS = ("cpp", "ppc")
 
@@ -19,7 +18,7 @@ def to_pair(size, name="size"):
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     good = len(pair) == 2 and all(type(n) is int and n > 0 for n in pair)
     if not good:
-        raise ValueError(f"{name}={size!r} must be a positive integer or a pair (height, width) of them")
+        raise ValueError(f"{name}={size!r} must be a positive integer or a pair (height, width)")
     return pair
 
 
@@ -79,8 +78,8 @@ def unpatchify(patches, patch_size, image_size, channels=3, order="cpp"):
     expected = (gh * gw, channels * ph * pw)
     if patches.ndim != 3 or tuple(patches.shape[1:]) != expected:
         raise ValueError(
-            f"patches of shape {tuple(patches.shape)} must be (B, {expected[0]}, {expected[1]}) for "
-            f"image_size={image_size}, patch_size={patch_size}, channels={channels}"
+            f"patches of shape {tuple(patches.shape)} must be (B, {expected[0]}, {expected[1]}) "
+            f"for image_size={image_size}, patch_size={patch_size}, channels={channels}"
         )
     if _inside(order, 0, 1, 2) == (0, 1, 2):
         x = patches.reshape(-1, gh, gw, channels, ph, pw)  # (B, gh, gw, C, PH, PW)

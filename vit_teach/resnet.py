@@ -6,7 +6,6 @@ carry torchvision's names.
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -41,7 +40,7 @@ class ResNetConfig:
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name}={value!r} must be a positive integer")
         if type(self.depth) is not int or self.depth < 8 or (self.depth - 2) % 6:
-            raise ValueError(f"depth={self.depth!r} must be 6 n + 2 with n at least 1: 8, 14, 20, ...")
+            raise ValueError(f"depth={self.depth!r} must be 6 n + 2 with n >= 1: 8, 14, 20, ...")
 
     @property
     def blocks_per_stage(self):

@@ -372,7 +372,7 @@ def _line(row, steps):
 
 
 class StopRequest:
-    """Turns the first Ctrl-C into a request to stop after the step at hand; the second is immediate.
+    """Turns a first Ctrl-C into a request to stop after the step at hand; a second is immediate.
 
     >>> with StopRequest() as stop:
     ...     stop.requested

@@ -110,10 +110,10 @@ class VisionTransformer(nn.Module):
     Weights are drawn as in Google's code; the head starts at zero, so an untrained model gives
     every class the same score.
 
-    >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=12, depth=2, num_heads=3, num_classes=5)
+    >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=12, depth=2, num_heads=3)
     >>> logits, out = VisionTransformer(config)(torch.zeros(2, 3, 8, 8), intermediates=True)
     >>> logits.shape, out["blocks.1.attn.weights"].shape
-    (torch.Size([2, 5]), torch.Size([2, 3, 5, 5]))
+    (torch.Size([2, 1000]), torch.Size([2, 3, 5, 5]))
     """
 
     def __init__(self, config):

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, replace
 
 from .hybrid import HYBRID_PRESETS, Hybrid, HybridConfig
 from .resnet import RESNET_PRESETS, ResNet, ResNetConfig
-from .vit import PRESETS, ViTConfig, VisionTransformer
+from .vit import PRESETS, VisionTransformer, ViTConfig
 
 KINDS = {
     "vit": (ViTConfig, VisionTransformer),
@@ -73,7 +73,9 @@ def config_to_dict(config):
 
 
 def config_from_dict(values):
-    """The configuration that :func:`config_to_dict` wrote down. Raises ``ValueError`` if it is not one.
+    """The configuration that :func:`config_to_dict` wrote down.
+
+    Raises ``ValueError`` if it is not one.
 
     >>> config_from_dict(config_to_dict(preset("ViT-B/16"))) == preset("ViT-B/16")
     True
@@ -92,4 +94,6 @@ def _check_fields(config_class, values):
     known = [field.name for field in fields(config_class)]
     for name in values:
         if name not in known:
-            raise ValueError(f"{name!r} is not a field of {config_class.__name__}: {', '.join(known)}")
+            raise ValueError(
+                f"{name!r} is not a field of {config_class.__name__}: {', '.join(known)}"
+            )
