@@ -1,4 +1,4 @@
-"""Find the Chromium that tests the built site; with --install, install it where that is possible."""
+"""Find the Chromium that tests the built site; with --install, install it where possible."""
 
 import os
 import platform
@@ -32,7 +32,9 @@ def install() -> bool:
     sudo = []
     if os.geteuid() != 0:
         sudo = ["sudo", "-n"]
-        if not shutil.which("sudo") or subprocess.run([*sudo, "true"], capture_output=True).returncode:
+        if not shutil.which("sudo"):
+            return False
+        if subprocess.run([*sudo, "true"], capture_output=True).returncode:
             return False
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     print("Installing Chromium with apt-get.", flush=True)

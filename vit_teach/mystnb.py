@@ -1,4 +1,4 @@
-"""How a plotly figure becomes part of a page: its data as JSON, drawn in the page by a local script.
+"""How a plotly figure becomes part of a page: as JSON, drawn there by a local script.
 
 Jupyter Book finds :class:`PlotlyFigure` through the entry point in ``pyproject.toml``.
 """
@@ -31,7 +31,7 @@ def figure_html(figure: dict) -> str:
     return (
         f'<figure class="vt-plotly" aria-label="{html.escape(alt)}">'
         f'<script type="application/json">{data}</script>'
-        f"<noscript><p>This figure is drawn by a script. It shows: {html.escape(alt)}</p></noscript>"
+        f"<noscript><p>A script draws this figure. It shows: {html.escape(alt)}</p></noscript>"
         "</figure>"
     )
 

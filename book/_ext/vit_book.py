@@ -30,6 +30,9 @@ REPAIRS = (
     ('<summary aria-label="Toggle hidden content">', "<summary>"),
 )
 
+# The line below a chapter's title: how long it takes to read and to run.
+CHAPTER_META = re.compile(r"<p>(Reading .{1,20} min)")
+
 
 def package_folder(name: str) -> Path:
     """Where an installed package keeps its files."""
@@ -115,7 +118,7 @@ def finish_page(app, pagename, templatename, context, doctree) -> None:
     for wrong, right in REPAIRS:
         body = body.replace(wrong, right)
     if body:
-        context["body"] = re.sub(r"<p>(Reading .{1,20} min)", r'<p class="chapter-meta">\1', body, count=1)
+        context["body"] = CHAPTER_META.sub(r'<p class="chapter-meta">\1', body, count=1)
     context["script_files"] = wanted_scripts(context.get("script_files", []))
 
 

@@ -1,4 +1,4 @@
-"""Links to the repository in which the book is built: taken from the environment, never written down.
+"""Links to the repository that builds the book: taken from the environment, never written down.
 
 GitHub Actions and Codespaces set GITHUB_REPOSITORY, so a fork's site points at the fork. A build
 anywhere else has no such links.

@@ -30,12 +30,20 @@
     return patch;
   };
 
+  // The layout for the width at hand: tight margins, and on a phone the legend below the plot.
+  const fitted = (layout, width) => {
+    const narrow = width < 500;
+    const margin = { t: layout.title ? 56 : 24, r: 16, b: 56, l: narrow ? 44 : 60, ...layout.margin };
+    const legend = narrow ? { ...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -0.25, yanchor: "top" } : layout.legend;
+    return { ...layout, margin, legend, width: undefined, autosize: true };
+  };
+
   const draw = async (figure) => {
     const { data, layout, frames, config } = JSON.parse(figure.querySelector("script").textContent);
     const plot = document.createElement("div");
     figure.append(plot);
     const settings = { responsive: true, displaylogo: false, ...config };
-    await Plotly.newPlot(plot, { data, layout: { ...layout, width: undefined, autosize: true }, frames, config: settings });
+    await Plotly.newPlot(plot, { data, layout: fitted(layout, figure.clientWidth), frames, config: settings });
     const recolour = () => Plotly.relayout(plot, themed(plot.layout));
     await recolour();
     new MutationObserver(recolour).observe(document.documentElement, { attributeFilter: ["data-theme"] });

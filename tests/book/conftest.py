@@ -1,0 +1,126 @@
+"""Loads each built page once in a real browser and keeps what was seen, for many small tests."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pages
+import pytest
+
+SETTINGS = [("light", 1280), ("dark", 1280), ("dark", 390), ("light", 390)]
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+
+# Everything the page draws late: fonts, formulas, plotly figures.
+SETTLED = """async () => {
+  if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
+  await document.fonts.ready;
+}"""
+DRAWN = "() => [...document.querySelectorAll('figure.vt-plotly')].every((f) => f.dataset.drawn)"
+
+
+@dataclass
+class Seen:
+    """What one load of a page showed."""
+
+    requests: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    overflow: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+
+
+def watch(page, base: str) -> Seen:
+    """Record what a page asks for and complains about; requests to other hosts are cut off."""
+    seen = Seen()
+    page.context.route(
+        lambda url: not url.startswith((base, "data:", "blob:")), lambda route: route.abort()
+    )
+    page.on("request", lambda request: seen.requests.append(request.url))
+    page.on("pageerror", lambda error: seen.problems.append(f"page error: {error}"))
+
+    def console(message):
+        if message.type in ("error", "warning"):
+            seen.problems.append(f"console {message.type}: {message.text}")
+
+    def response(answer):
+        if answer.status >= 400:
+            seen.problems.append(f"HTTP {answer.status}: {answer.url}")
+        seen.bytes += int(answer.headers.get("content-length", 0))
+
+    page.on("console", console)
+    page.on("response", response)
+    return seen
+
+
+def load(page, url: str) -> None:
+    page.goto(url)
+    page.evaluate(SETTLED)
+    page.wait_for_function(DRAWN)
+
+
+@pytest.fixture(scope="session")
+def axe_source() -> str:
+    import axe_playwright_python
+
+    return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="session")
+def over_http(site, site_url, browser, axe_source):
+    """name of a page -> what was seen over http, in each setting of theme and width."""
+    found = {}
+
+    def visit(name: str) -> Seen:
+        if name not in found:
+            context = browser.new_context(color_scheme="light")
+            page = context.new_page()
+            seen = watch(page, site_url)
+            page.set_viewport_size({"width": 1280, "height": 900})
+            load(page, site_url + name)
+            page.evaluate(axe_source)
+            for theme, width in SETTINGS:
+                page.emulate_media(color_scheme=theme)
+                page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_timeout(250)  # colours and sizes follow with a transition
+                shown = page.evaluate("document.documentElement.dataset.theme")
+                assert shown == theme, f"{name} shows the {shown} theme, not {theme}"
+                options = json.dumps({"runOnly": WCAG, "preload": False})
+                report = page.evaluate(f"axe.run(document, {options})")
+                seen.violations[f"{theme} {width}"] = [
+                    f"{v['id']} ({v['impact']}): {n['html'][:160]}"
+                    for v in report["violations"]
+                    for n in v["nodes"]
+                ]
+                seen.overflow[f"{theme} {width}"] = page.evaluate(
+                    "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+                )
+            context.close()
+            found[name] = seen
+        return found[name]
+
+    return visit
+
+
+@pytest.fixture(scope="session")
+def from_file(site, browser):
+    """name of a page -> what was seen when it was opened as a file."""
+    found = {}
+
+    def visit(name: str) -> Seen:
+        if name not in found:
+            context = browser.new_context()
+            page = context.new_page()
+            seen = watch(page, site.as_uri())
+            load(page, (site / name).as_uri())
+            context.close()
+            found[name] = seen
+        return found[name]
+
+    return visit
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes `page_name` runs for every page; a page's tests share one worker."""
+    if "page_name" in metafunc.fixturenames:
+        marked = [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in pages.PAGES]
+        metafunc.parametrize("page_name", marked)

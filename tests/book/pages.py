@@ -1,0 +1,43 @@
+"""The pages the book should have, read from its table of contents."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+DOCUMENTS = [TOC["root"]] + [c["file"] for part in TOC["parts"] for c in part["chapters"]]
+CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
+PAGES = [f"{name}.html" for name in DOCUMENTS] + ["genindex.html", "search.html"]
+REDIRECT = "index.html"  # the address of the site itself leads to its first page
+
+
+class Collector(HTMLParser):
+    """Collects the links, anchors, images and figures of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.links, self.anchors, self.images, self.figures, self.outside = [], set(), [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if values.get("id"):
+            self.anchors.add(values["id"])
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        if tag == "img":
+            self.images.append(values)
+        if tag == "figure" and "vt-plotly" in (values.get("class") or ""):
+            self.figures.append(values)
+        source = values.get("src") or (values.get("href") if tag == "link" else None) or ""
+        if re.match(r"(https?:)?//", source) and values.get("rel") != "canonical":
+            self.outside.append(source)
+
+
+def read(path: Path) -> Collector:
+    """The collected parts of one HTML file."""
+    collector = Collector()
+    collector.feed(path.read_text(encoding="utf-8"))
+    return collector

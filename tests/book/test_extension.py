@@ -1,0 +1,90 @@
+"""The pieces of the Sphinx extension that can be tested without a build."""
+
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import nbformat
+import pages
+import pytest
+
+from vit_teach.mystnb import figure_html
+
+sys.path.insert(0, str(pages.ROOT / "book" / "_ext"))
+
+import vit_execute  # noqa: E402
+import vit_repository  # noqa: E402
+
+
+@pytest.fixture
+def fork(monkeypatch):
+    monkeypatch.setenv("GITHUB_REPOSITORY", "alice/vit-fork")
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REF_NAME", "main")
+    return vit_repository.repository()
+
+
+def test_outside_github_there_is_no_repository(monkeypatch):
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    assert vit_repository.repository() is None
+
+
+def test_launch_links_follow_the_fork(fork):
+    links = {text: url for text, _, url in fork.launch_links("book/02_patchify")}
+    assert set(links) == {"Colab", "Binder", "Codespaces"}
+    assert all("alice/vit-fork" in url for url in links.values())
+    assert links["Colab"].endswith("/blob/notebooks/book/02_patchify.ipynb")
+
+
+def test_a_page_gets_the_launch_menu_only_if_it_is_a_notebook(fork):
+    for source, menus in (("book/a.ipynb", 1), ("book/index.md", 0)):
+        context = {"sourcename": source, "header_buttons": []}
+        vit_repository.add_launch_buttons(None, "book/a", "page.html", context, None)
+        assert len(context["header_buttons"]) == menus
+
+
+def test_downloads_are_stamped_once_and_stay_valid(fork, tmp_path):
+    folder = tmp_path / "_sources" / "book"
+    folder.mkdir(parents=True)
+    file = folder / "a.ipynb"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1", id="a-00")])
+    file.write_text(json.dumps(notebook))
+    app = SimpleNamespace(outdir=str(tmp_path))
+    vit_repository.stamp_downloads(app, None)
+    vit_repository.stamp_downloads(app, None)
+    stamped = nbformat.read(file, as_version=4)
+    nbformat.validate(stamped)
+    assert [cell.id for cell in stamped.cells] == [vit_repository.CELL_ID, "a-00"]
+    assert "https://github.com/alice/vit-fork" in stamped.cells[0].source
+    compile(stamped.cells[0].source, "set-up", "exec")
+
+
+def test_the_cache_key_follows_the_data_at_hand(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIT_TEACH_DATA", str(tmp_path))
+    before = vit_execute.cache_key()
+    assert vit_execute.cache_key() == before
+    os.mkdir(tmp_path / "cifar10")
+    assert vit_execute.cache_key() != before
+
+
+def test_the_cache_key_follows_the_package(monkeypatch, tmp_path):
+    (tmp_path / "vit_teach").mkdir()
+    module = tmp_path / "vit_teach" / "a.py"
+    module.write_text("x = 1\n")
+    monkeypatch.setattr(vit_execute, "ROOT", tmp_path)
+    before = vit_execute.cache_key()
+    module.write_text("x = 2\n")
+    assert vit_execute.cache_key() != before
+
+
+def test_a_plotly_figure_needs_a_text_alternative():
+    with pytest.raises(ValueError, match="layout.meta"):
+        figure_html({"data": [], "layout": {}})
+
+
+def test_a_label_cannot_end_the_script():
+    figure = {"data": [{"name": "</script><b>"}], "layout": {"meta": {"alt": 'a "quoted" alt'}}}
+    page = figure_html(figure)
+    assert page.count("</script>") == 1
+    assert 'aria-label="a &quot;quoted&quot; alt"' in page

@@ -1,0 +1,69 @@
+"""The committed chapters: clean, short cells, one set-up line, nothing left over."""
+
+import ast
+
+import nbformat
+import pages
+import pytest
+
+ALLOWED_IMPORTS = {"vit_teach", "torch", "matplotlib"}
+
+
+@pytest.fixture(params=pages.CHAPTERS)
+def notebook(request):
+    return nbformat.read(pages.ROOT / f"{request.param}.ipynb", as_version=nbformat.NO_CONVERT)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_every_chapter_of_the_contents_exists():
+    for name in pages.DOCUMENTS:
+        assert any((pages.ROOT / f"{name}{end}").exists() for end in (".ipynb", ".md")), name
+
+
+def test_valid_and_without_outputs(notebook):
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in code_cells(notebook):
+        assert cell.outputs == [] and cell.execution_count is None
+
+
+def test_cells_are_short(notebook):
+    for cell in code_cells(notebook):
+        assert len(cell.source.splitlines()) <= 30, cell.source.splitlines()[0]
+
+
+def test_lines_are_short(notebook):
+    for cell in code_cells(notebook):
+        for line in cell.source.splitlines():
+            assert len(line) <= 100, line
+
+
+def test_the_first_code_cell_is_the_set_up(notebook):
+    assert code_cells(notebook)[0].source.splitlines()[0] == "import vit_teach as vt"
+
+
+def test_nothing_but_torch_matplotlib_and_our_package_is_imported(notebook):
+    for cell in code_cells(notebook):
+        for node in ast.walk(ast.parse(cell.source)):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            for name in names:
+                assert name.split(".")[0] in ALLOWED_IMPORTS, name
+
+
+def test_the_head_of_a_chapter_says_what_it_takes(notebook):
+    head = notebook.cells[0].source
+    assert head.startswith("# ")
+    assert "Reading " in head and "Running " in head and "Needs: " in head
+
+
+def test_nothing_is_left_to_do(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells)
+    for word in ("TODO", "FIXME", "XXX", "lorem ipsum"):
+        assert word not in text

@@ -1,0 +1,151 @@
+"""The built site in a real browser: local, quiet, accessible, and every link leads somewhere."""
+
+import functools
+import json
+import re
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pages
+import pytest
+
+MARK = "download-source-button"
+
+
+@functools.cache
+def parsed(path):
+    return pages.read(path)
+
+
+def test_the_site_has_exactly_the_pages_of_the_contents(site):
+    built = {str(p.relative_to(site)) for p in site.rglob("*.html") if "_static" not in p.parts}
+    assert {name for name in built if not name.startswith("_")} == {*pages.PAGES, pages.REDIRECT}
+
+
+def test_the_address_of_the_site_leads_to_the_first_page(browser, site_url):
+    page = browser.new_page()
+    page.goto(site_url)
+    page.wait_for_url(site_url + pages.PAGES[0])
+    page.close()
+
+
+def test_no_other_host_is_asked_over_http(page_name, over_http, site_url):
+    outside = [url for url in over_http(page_name).requests if outside_of(url, site_url)]
+    assert outside == []
+
+
+def test_no_other_host_is_asked_from_a_file(page_name, from_file, site):
+    outside = [url for url in from_file(page_name).requests if outside_of(url, site.as_uri())]
+    assert outside == []
+
+
+def outside_of(url: str, base: str) -> bool:
+    return not url.startswith((base, "data:", "blob:"))
+
+
+def test_no_tag_names_another_host(page_name, site):
+    assert parsed(site / page_name).outside == []
+
+
+def test_the_console_stays_empty(page_name, over_http, from_file):
+    assert over_http(page_name).problems == []
+    assert from_file(page_name).problems == []
+
+
+def test_axe_finds_nothing(page_name, over_http):
+    violations = over_http(page_name).violations
+    assert len(violations) == 4
+    assert {setting: found for setting, found in violations.items() if found} == {}
+
+
+def test_nothing_is_wider_than_a_phone(page_name, over_http):
+    overflow = over_http(page_name).overflow
+    assert {setting: pixels for setting, pixels in overflow.items() if pixels > 0} == {}
+
+
+def test_internal_links_and_anchors_resolve(page_name, site):
+    page = site / page_name
+    broken = []
+    for link in parsed(page).links:
+        parts = urlsplit(link)
+        if parts.scheme or parts.netloc:
+            continue
+        target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+        if not target.is_file():
+            broken.append(link)
+        elif parts.fragment and target.suffix == ".html":
+            if unquote(parts.fragment) not in parsed(target).anchors:
+                broken.append(link)
+    assert broken == []
+
+
+def test_images_say_what_they_show(page_name, site):
+    for image in parsed(site / page_name).images:
+        alt = (image.get("alt") or "").strip()
+        if image.get("role") == "presentation":
+            continue
+        assert len(alt) >= 4, f"no alt text: {image.get('src')}"
+        assert not re.search(r"_images|\.(png|svg|jpe?g)$|^(figure|image|plot)\W?\d*$", alt, re.I)
+
+
+def test_plotly_figures_say_what_they_show(page_name, site):
+    for figure in parsed(site / page_name).figures:
+        assert len(figure["aria-label"].strip()) >= 20
+
+
+def test_plotly_is_loaded_only_where_a_figure_needs_it(page_name, over_http, site):
+    loaded = any("plotly.min.js" in url for url in over_http(page_name).requests)
+    assert loaded == bool(parsed(site / page_name).figures)
+
+
+def test_search_finds_the_class_token(browser, site_url):
+    page = browser.new_page()
+    page.goto(site_url + "search.html?q=class+token")
+    page.wait_for_selector("#search-results li a")
+    found = page.locator("#search-results li a").evaluate_all("links => links.map(a => a.href)")
+    page.close()
+    assert any("glossary" in link or "04_positions" in link for link in found)
+
+
+@pytest.mark.parametrize("name", pages.CHAPTERS)
+def test_the_download_button_gives_the_chapter(name, site):
+    page = site / f"{name}.html"
+    html = page.read_text(encoding="utf-8")
+    tag = re.search(rf"<a [^>]*{MARK}[^>]*>", html).group()
+    file = (page.parent / re.search(r'href="([^"]+)"', tag).group(1)).resolve()
+    downloaded = nbformat.read(file, as_version=4)
+    nbformat.validate(downloaded)
+    assert file.suffix == ".ipynb"
+    source = nbformat.read(pages.ROOT / f"{name}.ipynb", as_version=4)
+    cells = [cell for cell in downloaded.cells if cell.get("id") != "set-up"]
+    # The build runs these same cells, and a failing one fails the build.
+    assert [c.source for c in cells] == [c.source for c in source.cells]
+
+
+@pytest.mark.skipif(not pages.CHAPTERS, reason="the book has no chapters yet")
+def test_a_downloaded_chapter_runs_elsewhere(site, tmp_path):
+    from nbclient import NotebookClient
+
+    files = [site / "_sources" / f"{name}.ipynb" for name in pages.CHAPTERS]
+    shortest = min(files, key=lambda file: file.stat().st_size)
+    notebook = nbformat.read(shortest, as_version=4)
+    NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+def test_the_theme_of_a_figure_follows_the_page(site, browser):
+    with_figure = [name for name in pages.PAGES if parsed(site / name).figures]
+    if not with_figure:
+        pytest.skip("no page has a plotly figure")
+    page = browser.new_page(color_scheme="light")
+    page.goto((site / with_figure[0]).as_uri())
+    colour = "() => document.querySelector('.vt-plotly .js-plotly-plot')?._fullLayout.font.color"
+    page.wait_for_function("() => document.querySelector('.vt-plotly')?.dataset.drawn")
+    light = page.evaluate(colour)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"(before) => ({colour})() !== before", arg=light)
+    page.close()
+
+
+def test_the_search_index_is_small(site):
+    size = (site / "searchindex.js").stat().st_size
+    assert size < 1_500_000, json.dumps({"searchindex.js": size})
