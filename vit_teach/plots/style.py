@@ -33,7 +33,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.titlesize": 11,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.labelsize": 10,
     "font.size": 10,
     "xtick.labelsize": 9,

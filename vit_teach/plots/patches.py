@@ -1,0 +1,294 @@
+"""Figures of chapters 1 and 2: what a token costs, and how an image becomes patches."""
+
+import base64
+import io
+
+import torch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+
+from ..patches import grid_size, patchify, to_pair
+from .style import COLOURS, figure, plotly_figure, show_pixels, styled
+
+CHANNELS = (("red", COLOURS["vermilion"]), ("green", COLOURS["green"]), ("blue", COLOURS["blue"]))
+
+
+@styled
+def image_row(images, titles, height=2.4):
+    """Draw several images (C, H, W) side by side under their titles. Returns the Figure.
+
+    >>> image_row([torch.rand(3, 8, 8), torch.rand(3, 8, 8)], ["one", "two"]).axes[1].get_title()
+    'two'
+    """
+    fig, axes = figure(7.2, height, 1, len(images), squeeze=False)
+    for axis, image, title in zip(axes[0], images, titles, strict=True):
+        show_pixels(axis, image, title)
+    return fig
+
+
+@styled
+def attention_cost(tokens, seconds, marks=None):
+    """Draw measured attention times against the number of tokens, both axes logarithmic.
+
+    ``tokens`` and ``seconds`` are lists of one length. A line of slope 2 goes through the last
+    point. ``marks`` maps names to token counts that lie on the line: computed, not measured.
+    Returns the Figure.
+
+    >>> len(attention_cost([64, 256], [0.001, 0.016], {"far": 1024}).axes[0].lines)
+    3
+    """
+    fig, axes = figure(7.2, 4.0)
+    marks = marks or {}
+    ends = [tokens[0], max([tokens[-1], *marks.values()])]
+    on_line = [seconds[-1] * (n / tokens[-1]) ** 2 for n in ends]
+    axes.plot(ends, on_line, "--", color=COLOURS["grey"], lw=1.2, label="time grows as tokens²")
+    axes.plot(tokens, seconds, "o-", color=COLOURS["blue"], label="measured here")
+    for i, (name, count) in enumerate(marks.items()):
+        time = seconds[-1] * (count / tokens[-1]) ** 2
+        label = "computed from the line" if i == 0 else None
+        axes.plot(count, time, "D", color=COLOURS["vermilion"], mfc="white", ms=8, label=label)
+        axes.annotate(name, (count, time), (-10, 0), textcoords="offset points", ha="right")
+    axes.set(xscale="log", yscale="log", xlabel="tokens in the sequence, N")
+    axes.set(ylabel="seconds, one head of one layer")
+    axes.grid(True, which="major")
+    axes.legend(loc="upper left")
+    return fig
+
+
+@styled
+def cut_image(image, patch_size, gap=None, numbers=True):
+    """Draw an image (C, H, W) cut into patches that are moved apart, each with its number.
+
+    ``gap`` is the space between patches in pixels (a sixth of a patch if None). Returns the Figure.
+
+    >>> len(cut_image(torch.rand(3, 8, 12), 4).axes[0].texts)
+    6
+    """
+    ph, pw = to_pair(patch_size, "patch_size")
+    channels, height, width = image.shape
+    gh, gw = grid_size((height, width), (ph, pw))
+    gap = max(1, min(ph, pw) // 6) if gap is None else gap
+    white = 255 if image.dtype == torch.uint8 else 1
+    size = (channels, gh * (ph + gap) - gap, gw * (pw + gap) - gap)
+    canvas = torch.full(size, white, dtype=image.dtype)  # (C, H + gaps, W + gaps)
+    patches = patchify(image[None], (ph, pw))[0].reshape(gh, gw, channels, ph, pw)
+    fig, axes = figure(min(7.2, 5.0 * size[2] / size[1]), 5.0)
+    for r in range(gh):
+        for c in range(gw):
+            y, x = r * (ph + gap), c * (pw + gap)
+            canvas[:, y : y + ph, x : x + pw] = patches[r, c]
+            if numbers:
+                number_patch(axes, x, y, r * gw + c)
+    show_pixels(axes, canvas)
+    return fig
+
+
+def number_patch(axes, x, y, number):
+    """Write a patch's number into its upper left corner, readable on any colour.
+
+    >>> opened, axes = figure(2, 2)
+    >>> number_patch(axes, 0, 0, 7).get_text()
+    '7'
+    """
+    box = {"boxstyle": "square,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.85}
+    return axes.text(x, y, str(number), fontsize=9, color="black", va="top", bbox=box)
+
+
+@styled
+def patch_sequence(patches, patch_size, channels=3, columns=14):
+    """Draw flattened patches (N, C * PH * PW) in "cpp" order as a line of small numbered pictures.
+
+    The line breaks after ``columns`` patches, as text does. Returns the Figure.
+
+    >>> len(patch_sequence(torch.rand(6, 48), 4, columns=3).axes)
+    6
+    """
+    ph, pw = to_pair(patch_size, "patch_size")
+    columns = min(columns, len(patches))
+    rows = -(-len(patches) // columns)
+    fig, axes = figure(
+        7.2, 0.72 * rows * max(1.0, 14 / columns * ph / pw), rows, columns, squeeze=False
+    )
+    for axis in axes.flat[len(patches) :]:
+        axis.remove()
+    for number, (axis, patch) in enumerate(zip(axes.flat, patches, strict=False)):
+        show_pixels(axis, patch.reshape(channels, ph, pw))
+        axis.set_title(number, fontsize=9, fontweight="normal", pad=2)
+    return fig
+
+
+@styled
+def flatten_orders(height=2, width=2):
+    """Draw the two ways to flatten one small colour patch: "cpp" and "ppc". Returns the Figure.
+
+    Each cell is one number of the vector: its colour is its channel, its text its place (row, column).
+
+    >>> [text.get_text() for text in flatten_orders().axes[0].texts][:4]
+    ['0,0', '0,1', '1,0', '1,1']
+    """
+    places = [(r, c) for r in range(height) for c in range(width)]
+    vectors = {
+        'order "cpp": channel by channel (what a convolution\'s weights use)': [
+            (channel, place) for channel in CHANNELS for place in places
+        ],
+        'order "ppc": pixel by pixel (what many texts draw)': [
+            (channel, place) for place in places for channel in CHANNELS
+        ],
+    }
+    fig, axes = figure(7.2, 2.4, 2, 1)
+    for axis, (title, vector) in zip(axes, vectors.items(), strict=True):
+        for i, ((_, colour), (r, c)) in enumerate(vector):
+            axis.add_patch(Rectangle((i, 0), 0.94, 0.94, color=colour))
+            axis.text(i + 0.47, 0.47, f"{r},{c}", color="white", ha="center", va="center")
+        axis.set(xlim=(0, len(vector)), ylim=(0, 1), aspect="equal")
+        axis.set_title(title, loc="left", fontweight="normal")
+        axis.axis("off")
+    handles = [Rectangle((0, 0), 1, 1, color=colour) for _, colour in CHANNELS]
+    fig.legend(handles, [name for name, _ in CHANNELS], loc="outside lower left", ncols=3)
+    return fig
+
+
+def explore_patch_size(image, patch_sizes=(8, 14, 16, 28, 32, 56, 112)):
+    """A plotly figure of an image (3, H, W) under a grid of patches; a slider sets the patch size.
+
+    The line above the image says how many tokens the size gives, how many numbers each holds, and
+    how many attention entries follow. Returns the ``go.Figure``. Raises ``ValueError`` for a size
+    that does not divide the image.
+
+    >>> explore_patch_size(torch.zeros(3, 32, 32, dtype=torch.uint8), (4, 8)).layout.title.text
+    'patch 4 × 4: 64 tokens of 48 numbers, 4,096 attention entries'
+    """
+    height, width = image.shape[1:]
+    views = [grid_view(height, width, patch) for patch in patch_sizes]
+    alt = (
+        "A photograph under a grid of square patches, with a slider for the patch size. "
+        "Smaller patches make more tokens and many more attention entries: "
+        + "; ".join(view["title.text"] for view in views) + "."
+    )  # fmt: skip
+    fig = plotly_figure(alt, height=560, margin={"t": 56, "r": 8, "l": 8, "b": 90})
+    hidden = {"visible": False, "fixedrange": True}
+    fig.update_xaxes(range=[0, width], constrain="domain", **hidden)
+    fig.update_yaxes(range=[height, 0], scaleanchor="x", constrain="domain", **hidden)
+    fig.add_scatter(x=[0, width], y=[0, height], mode="markers", marker_opacity=0, hoverinfo="skip")
+    fig.add_layout_image(
+        source=data_uri(image), xref="x", yref="y", x=0, y=0, sizex=width, sizey=height,
+        sizing="stretch", layer="below",
+    )  # fmt: skip
+    steps = [
+        {"method": "relayout", "label": str(patch), "args": [view]}
+        for patch, view in zip(patch_sizes, views, strict=True)
+    ]
+    slider = {
+        "steps": steps,
+        "active": 0,
+        "currentvalue": {"prefix": "patch size: "},
+        "pad": {"t": 8},
+    }
+    fig.update_layout(shapes=views[0]["shapes"], sliders=[slider])
+    fig.update_layout(title={"text": views[0]["title.text"], "font": {"size": 14}})
+    return fig
+
+
+def grid_view(height, width, patch):
+    """What a patch size changes in the figure: the grid as one path, and the line of numbers.
+
+    >>> grid_view(8, 8, 4)["shapes"][0]["path"]
+    'M4,0V8M0,4H8'
+    """
+    gh, gw = grid_size((height, width), patch)
+    path = "".join(f"M{x},0V{height}" for x in range(patch, width, patch))
+    path += "".join(f"M0,{y}H{width}" for y in range(patch, height, patch))
+    count = gh * gw
+    title = (
+        f"patch {patch} × {patch}: {count:,} tokens of {3 * patch * patch:,} numbers, "
+        f"{count * count:,} attention entries"
+    )
+    line = {"type": "path", "path": path, "line": {"color": "white", "width": 1.5}}
+    return {"shapes": [line], "title.text": title}
+
+
+def data_uri(image):
+    """An image (3, H, W), uint8, as the text of a PNG that a page can hold.
+
+    >>> data_uri(torch.zeros(3, 2, 2, dtype=torch.uint8))[:22]
+    'data:image/png;base64,'
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@styled
+def roadmap(image, patch_size):
+    """Draw the whole model as the way of the book, from an image (C, H, W) to class scores.
+
+    Returns the Figure.
+
+    >>> len(roadmap(torch.rand(3, 12, 12), 4).axes)
+    3
+    """
+    fig, axes = figure(7.2, 4.6)
+    axes.set(xlim=(0, 100), ylim=(0, 64))
+    axes.axis("off")
+    show_pixels(axes.inset_axes([0, 40, 18, 18], transform=axes.transData), image)
+    ph, pw = to_pair(patch_size, "patch_size")
+    cut = axes.inset_axes([27, 40, 18, 18], transform=axes.transData)
+    show_pixels(cut, image)
+    cut.vlines(
+        torch.arange(pw, image.shape[2], pw) - 0.5, -0.5, image.shape[1] - 0.5, "white", lw=2.5
+    )
+    cut.hlines(
+        torch.arange(ph, image.shape[1], ph) - 0.5, -0.5, image.shape[2] - 0.5, "white", lw=2.5
+    )
+    _bars(axes, 55, 40, 6, COLOURS["blue"])
+    _bars(axes, 82, 40, 1, COLOURS["orange"])
+    _bars(axes, 85, 40, 6, COLOURS["blue"], feet=True)
+    captions = ("image\nchapter 1", "patches\nchapter 2", "one vector each\nchapter 3")
+    for x, text in zip(
+        (9, 36, 63, 91), (*captions, "class token, positions\nchapter 4"), strict=True
+    ):
+        axes.text(x, 37.5, text, ha="center", va="top")
+    for x in (19.5, 46.5, 73):
+        _arrow(axes, (x, 49), (x + 6, 49))
+    _roadmap_model(axes)
+    return fig
+
+
+def _roadmap_model(axes):
+    """The lower row of the roadmap: encoder, head, scores."""
+    _arrow(axes, (91, 31), (91, 27.5), "-")
+    _arrow(axes, (91, 27.5), (5, 27.5), "-")
+    _arrow(axes, (5, 27.5), (5, 22.5))
+    _box(axes, 0, 6, 50, 16, "white", "")
+    _box(axes, 3, 9, 21, 10, COLOURS["green"], "self-attention\nchapter 5")
+    _box(axes, 26, 9, 21, 10, COLOURS["purple"], "MLP\nchapter 6")
+    axes.text(25, 4, "encoder block, repeated · chapter 6", ha="center", va="top")
+    _arrow(axes, (51, 14), (57, 14))
+    _box(axes, 58, 9, 13, 10, COLOURS["orange"], "head\nchapter 6")
+    _arrow(axes, (72, 14), (78, 14))
+    for i, score in enumerate((3, 14, 5, 2)):
+        axes.add_patch(Rectangle((79, 19 - 3.3 * i), score, 2.3, color=COLOURS["vermilion"]))
+    axes.text(87, 4, "class scores\ntrained in chapter 8", ha="center", va="top")
+
+
+def _bars(axes, x, y, count, colour, feet=False):
+    """Vectors as upright bars; ``feet`` marks them with a position."""
+    for i in range(count):
+        axes.add_patch(Rectangle((x + 2.6 * i, y + 2), 1.9, 16, color=colour, alpha=1 - 0.1 * i))
+        if feet:
+            axes.text(x + 2.6 * i + 0.9, y + 1.6, i + 1, ha="center", va="top", fontsize=9)
+
+
+def _box(axes, x, y, width, height, colour, text):
+    style = "round,pad=0,rounding_size=1.5"
+    box = FancyBboxPatch((x, y), width, height, style, fc=colour, ec="#444444", lw=1.2)
+    axes.add_patch(box)
+    axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", color="black")
+
+
+def _arrow(axes, start, end, style="-|>"):
+    arrow = FancyArrowPatch(
+        start, end, arrowstyle=style, mutation_scale=12, color="#444444", shrinkA=0, shrinkB=0
+    )
+    axes.add_patch(arrow)
