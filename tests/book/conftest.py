@@ -29,9 +29,13 @@ class Seen:
     bytes: int = 0
 
 
+PATIENCE = 180_000  # milliseconds: other work may share the machine
+
+
 def watch(page, base: str) -> Seen:
     """Record what a page asks for and complains about; requests to other hosts are cut off."""
     seen = Seen()
+    page.set_default_timeout(PATIENCE)
     page.context.route(
         lambda url: not url.startswith((base, "data:", "blob:")), lambda route: route.abort()
     )
@@ -56,6 +60,15 @@ def load(page, url: str) -> None:
     page.goto(url)
     page.evaluate(SETTLED)
     page.wait_for_function(DRAWN)
+
+
+@pytest.fixture
+def page(browser):
+    """A fresh page that waits as long as a busy machine needs."""
+    fresh = browser.new_page()
+    fresh.set_default_timeout(PATIENCE)
+    yield fresh
+    fresh.close()
 
 
 @pytest.fixture(scope="session")

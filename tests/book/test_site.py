@@ -1,7 +1,6 @@
 """The built site in a real browser: local, quiet, accessible, and every link leads somewhere."""
 
 import functools
-import json
 import re
 from urllib.parse import unquote, urlsplit
 
@@ -22,11 +21,9 @@ def test_the_site_has_exactly_the_pages_of_the_contents(site):
     assert {name for name in built if not name.startswith("_")} == {*pages.PAGES, pages.REDIRECT}
 
 
-def test_the_address_of_the_site_leads_to_the_first_page(browser, site_url):
-    page = browser.new_page()
+def test_the_address_of_the_site_leads_to_the_first_page(page, site_url):
     page.goto(site_url)
     page.wait_for_url(site_url + pages.PAGES[0])
-    page.close()
 
 
 def test_no_other_host_is_asked_over_http(page_name, over_http, site_url):
@@ -98,12 +95,10 @@ def test_plotly_is_loaded_only_where_a_figure_needs_it(page_name, over_http, sit
     assert loaded == bool(parsed(site / page_name).figures)
 
 
-def test_search_finds_the_class_token(browser, site_url):
-    page = browser.new_page()
+def test_search_finds_the_class_token(page, site_url):
     page.goto(site_url + "search.html?q=class+token")
     page.wait_for_selector("#search-results li a")
     found = page.locator("#search-results li a").evaluate_all("links => links.map(a => a.href)")
-    page.close()
     assert any("glossary" in link or "04_positions" in link for link in found)
 
 
@@ -132,20 +127,15 @@ def test_a_downloaded_chapter_runs_elsewhere(site, tmp_path):
     NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
-def test_the_theme_of_a_figure_follows_the_page(site, browser):
+def test_the_theme_of_a_figure_follows_the_page(site, page):
     with_figure = [name for name in pages.PAGES if parsed(site / name).figures]
     if not with_figure:
         pytest.skip("no page has a plotly figure")
-    page = browser.new_page(color_scheme="light")
+    page.emulate_media(color_scheme="light")
     page.goto((site / with_figure[0]).as_uri())
     colour = "() => document.querySelector('.vt-plotly .js-plotly-plot')?._fullLayout.font.color"
     page.wait_for_function("() => document.querySelector('.vt-plotly')?.dataset.drawn")
     light = page.evaluate(colour)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"(before) => ({colour})() !== before", arg=light)
-    page.close()
 
-
-def test_the_search_index_is_small(site):
-    size = (site / "searchindex.js").stat().st_size
-    assert size < 1_500_000, json.dumps({"searchindex.js": size})
