@@ -41,9 +41,11 @@ def make_optimizers(model, name, learning_rate, weight_decay):
     """The optimisers for ``model``: a list of one (AdamW) or two (AdamW, and Muon beside it).
 
     ``learning_rate`` is the peak rate, per step. With Muon the rate is scaled to AdamW's size of
-    step (``match_rms_adamw``), so that both take one number. Raises ``ValueError`` for another name.
+    step (``match_rms_adamw``), so that both take one number. Raises ``ValueError`` for another
+    name.
 
-    >>> [type(o).__name__ for o in make_optimizers(torch.nn.Linear(2, 2), "adamw", 1e-3, 0.05)]
+    >>> model = torch.nn.Linear(2, 2)
+    >>> [type(optimizer).__name__ for optimizer in make_optimizers(model, "adamw", 1e-3, 0.05)]
     ['AdamW']
     """
     if name not in OPTIMIZERS:

@@ -26,6 +26,11 @@ from .device import PRECISIONS, autocast, pick_device, pick_precision, set_threa
 from .optim import OPTIMIZERS, make_optimizers, schedule, set_learning_rate
 
 
+# Settings that may change when a stopped run goes on: they move the work, not its outcome (but for
+# rounding: sums are taken in another order).
+WHERE_IT_RUNS = ("device", "threads", "compile")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train. Give the length as ``steps``, ``epochs`` or ``minutes``, one of the three.
@@ -286,8 +291,8 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
 
     ``validation_set`` is only looked at, never learned from. With a ``folder`` the run keeps a
     checkpoint there every half minute; called again with the same folder and settings, it goes on
-    from it, and ends with the same weights as a run that was never stopped. Ctrl-C finishes the
-    step, saves, and raises ``KeyboardInterrupt``. ``quiet`` prints nothing. Raises ``ValueError``
+    from it, and ends with the same weights as a run that was never stopped (bit for bit on one CPU
+    thread). Device, threads and compilation may change on the way. Ctrl-C finishes the step, saves, and raises ``KeyboardInterrupt``. ``quiet`` prints nothing. Raises ``ValueError``
     if the folder holds a run with other settings.
 
     >>> import vit_teach as vt
@@ -425,7 +430,7 @@ def read_checkpoint(path, train_set, config):
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
     for name, value in asdict(config).items():
-        if state["config"][name] != value:
+        if name not in WHERE_IT_RUNS and state["config"][name] != value:
             raise ValueError(
                 f"{path} holds a run with {name}={state['config'][name]!r}, not {value!r}: "
                 "use the same settings to go on, or another folder to start anew"
