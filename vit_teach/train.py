@@ -292,8 +292,9 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
     ``validation_set`` is only looked at, never learned from. With a ``folder`` the run keeps a
     checkpoint there every half minute; called again with the same folder and settings, it goes on
     from it, and ends with the same weights as a run that was never stopped (bit for bit on one CPU
-    thread). Device, threads and compilation may change on the way. Ctrl-C finishes the step, saves, and raises ``KeyboardInterrupt``. ``quiet`` prints nothing. Raises ``ValueError``
-    if the folder holds a run with other settings.
+    thread). Device, threads and compilation may change on the way. Ctrl-C finishes the step, saves,
+    and raises ``KeyboardInterrupt``. ``quiet`` prints nothing. Raises ``ValueError`` if the folder
+    holds a run with other settings.
 
     >>> import vit_teach as vt
     >>> images = vt.shapes.shapes(64, seed=0)
