@@ -6,7 +6,12 @@ cell ends, so such a cell ends with ``;`` to show it once. Figures are drawn on 
 them on a white card in its dark theme too.
 """
 
+import matplotlib
 import matplotlib.pyplot as plt
+
+# Load the backend now. Loaded later, inside @styled, its "interactive" setting would be undone
+# when the style ends, and a notebook would show the first figure only.
+plt.switch_backend(matplotlib.get_backend())
 
 # Okabe and Ito's palette: told apart with any common kind of colour blindness, and on grey paper.
 COLOURS = {
