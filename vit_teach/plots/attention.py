@@ -1,0 +1,246 @@
+"""Figures of self-attention: chapter 5."""
+
+import math
+
+import torch
+
+from ..attention import attention_weights
+from .style import COLOURS, figure, plotly_figure, show_pixels, styled
+
+ROLES = {"q": COLOURS["blue"], "k": COLOURS["orange"], "v": COLOURS["green"]}
+
+
+@styled
+def matrices(parts, names, columns=3):
+    """Small matrices with their numbers written in the cells; returns the Figure.
+
+    ``parts`` is a dictionary of titles and matrices (T, anything); ``names`` holds T words for the
+    rows. A matrix (T, T) gets the same words below its columns. Raises ``ValueError`` for a
+    matrix with another number of rows.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(matrices({"q": torch.eye(3), "k": torch.ones(3, 2)}, ["a", "b", "c"]))
+    """
+    rows = math.ceil(len(parts) / columns)
+    opened, axes = figure(7.2, 2.3 * rows, rows, columns, squeeze=False)
+    for ax in axes.flat[len(parts) :]:
+        ax.set_visible(False)
+    for number, (ax, (title, matrix)) in enumerate(zip(axes.flat, parts.items(), strict=False)):
+        if matrix.ndim != 2 or len(matrix) != len(names):
+            shape = tuple(matrix.shape)
+            raise ValueError(f"{title!r} of shape {shape} must be ({len(names)}, ...)")
+        top = max(matrix.abs().max().item(), 1e-9)
+        ax.imshow(matrix.numpy(), cmap="Blues", vmin=0, vmax=1.6 * top)
+        for (i, j), value in _cells(matrix):
+            text = f"{value:.0f}" if (matrix == matrix.round()).all() else f"{value:.2f}"
+            ax.text(j, i, text, ha="center", va="center", fontsize=9)
+        square = matrix.shape[1] == len(names)
+        ax.set_xticks(range(len(names)) if square else [], names if square else [])
+        ax.tick_params(axis="x", rotation=30)
+        ax.set_yticks(range(len(names)), names if number % columns == 0 else [])
+        ax.set_title(f"{title}   {matrix.shape[0]} × {matrix.shape[1]}")
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+    return opened
+
+
+def _cells(matrix):
+    for i, row in enumerate(matrix.tolist()):
+        for j, value in enumerate(row):
+            yield (i, j), value
+
+
+@styled
+def score_scale(widths, plain, divided):
+    """What the division by sqrt(h) changes; returns the Figure.
+
+    ``widths`` lists head widths; ``plain`` and ``divided`` list a pair (largest weight of a row,
+    size of the gradient at the scores) for each of them.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(score_scale([2, 4], [(0.5, 0.2), (0.9, 0.1)], [(0.3, 0.2), (0.3, 0.2)]))
+    """
+    opened, axes = figure(7.2, 3.0, columns=2)
+    titles = ("largest weight in a row", "size of the gradient at the scores")
+    for column, (ax, title) in enumerate(zip(axes, titles, strict=True)):
+        for values, colour, mark, label in (
+            (plain, COLOURS["vermilion"], "o-", "q · k"),
+            (divided, COLOURS["blue"], "s-", "q · k / √h"),
+        ):
+            line = [pair[column] for pair in values]
+            ax.plot(widths, line, mark, color=colour, label=label, markersize=4)
+        ax.set_xscale("log", base=2)
+        ax.set(xlabel="head width h", title=title, ylim=(0, None))
+        ax.grid(True)
+    axes[0].legend()
+    return opened
+
+
+def _row_meaning(row, dim, num_heads, by_head):
+    """The role and head of a row of ``qkv.weight``: as stored, or as the wrong view reads it."""
+    width = dim // num_heads
+    block, head = row // dim, row % dim // width
+    if by_head:
+        head, block = row // (3 * width), row % (3 * width) // width
+    return "qkv"[block], head
+
+
+@styled
+def packing(dim, num_heads):
+    """The rows of ``qkv.weight``: what they are, and what a view by head takes them for.
+
+    Returns the Figure: a column of 3 ``dim`` rows for each of the two readings.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(packing(dim=12, num_heads=3))
+    """
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f"dim={dim} must be divisible by num_heads={num_heads}")
+    opened, axes = figure(7.2, 4.2, columns=2, sharey=True)
+    width = dim // num_heads
+    titles = (f"what they are: view(3, {num_heads}, {width})",
+              f"the trap: view({num_heads}, 3, {width})")  # fmt: skip
+    for by_head, (ax, title) in enumerate(zip(axes, titles, strict=True)):
+        for start in range(0, 3 * dim, width):
+            role, head = _row_meaning(start, dim, num_heads, by_head)
+            style = {"color": ROLES[role], "edgecolor": "white", "linewidth": 1.5}
+            ax.barh(start + width / 2, 1, height=width, alpha=0.55, **style)
+            ax.text(0.5, start + width / 2, f"{role}, head {head}", ha="center", va="center")
+        ax.set(title=title, xticks=[], xlim=(0, 1), ylim=(3 * dim, 0))
+        ax.set_yticks(range(0, 3 * dim + 1, dim))
+        ax.spines[:].set_visible(False)
+    axes[0].set_ylabel("row of qkv.weight")
+    return opened
+
+
+def sharpness(q, k, names, factors=(0, 0.25, 0.5, 1, 2, 4, 8)):
+    """The attention weights of a few tokens, with a slider for the length of the queries.
+
+    ``q`` and ``k`` are (T, h), ``names`` T words. Returns a plotly figure.
+
+    >>> fig = sharpness(torch.eye(3), torch.eye(3), ["a", "b", "c"], factors=(0, 1))
+    >>> fig.data[0].z[0]
+    (0.3333333432674408, 0.3333333432674408, 0.3333333432674408)
+    """
+    import plotly.graph_objects as go
+
+    fig = plotly_figure(
+        "Attention weights of each token over all tokens as a coloured square of numbers, with a "
+        "slider that multiplies the queries. At factor 0 all weights are equal; the larger the "
+        "factor, the closer each row comes to a single 1.",
+        height=430,
+        margin={"l": 100, "t": 56, "r": 16, "b": 40},
+    )
+    active, steps = factors.index(1) if 1 in factors else 0, []
+    for i, factor in enumerate(factors):
+        weights, title = _sharpened(q, k, factor)
+        fig.add_trace(go.Heatmap(z=weights.tolist(), x=names, y=names, visible=i == active))
+        shown = {"visible": [j == i for j in range(len(factors))]}
+        step = {"label": str(factor), "method": "update", "args": [shown, {"title.text": title}]}
+        steps.append(step)
+    fig.update_traces(
+        zmin=0, zmax=1, colorscale=[[0, "#F7FBFF"], [1, "#6BAED6"]],  # pale under dark numbers
+        texttemplate="%{z:.2f}", textfont={"color": "#111111"},
+        colorbar={"title": {"text": "weight"}},
+        hovertemplate="%{y} looks at %{x}: %{z:.3f}<extra></extra>",
+    )  # fmt: skip
+    slider = {"active": active, "steps": steps, "currentvalue": {"prefix": "queries times "}}
+    return fig.update_layout(
+        title={"text": _sharpened(q, k, factors[active])[1], "font": {"size": 15}},
+        yaxis={"autorange": "reversed", "title": {"text": "query"}},
+        xaxis={"title": {"text": "key"}},
+        sliders=[{**slider, "pad": {"t": 48}}],
+    )
+
+
+def _sharpened(q, k, factor):
+    """Attention weights (T, T) with the queries multiplied, and their entropy in words."""
+    weights = attention_weights(factor * q, k)  # (T, T)
+    entropy = torch.special.entr(weights).sum(dim=1).mean().item()
+    return weights, f"mean entropy {entropy:.2f} of at most {math.log(len(k)):.2f}"
+
+
+@styled
+def attention_on_image(image, weights, patch_size, queries):
+    """Where chosen patches look, laid over the image; returns the Figure.
+
+    ``image`` is (3, H, W) in 0..1; ``weights`` (N, N), a row for each patch, without class token;
+    ``queries`` lists patches as (row, column) of the grid. Brightness is relative to the largest
+    weight in the row.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(attention_on_image(torch.rand(3, 8, 12), torch.eye(6), 4, [(1, 2)]))
+    """
+    grid = (image.shape[1] // patch_size, image.shape[2] // patch_size)
+    if weights.shape != (grid[0] * grid[1],) * 2:
+        raise ValueError(f"weights of shape {tuple(weights.shape)} must be (N, N) for grid={grid}")
+    opened, axes = figure(7.2, 2.3, columns=len(queries) + 1)
+    show_pixels(axes[0], image, "three queries" if len(queries) == 3 else "the queries")
+    colours = (COLOURS["yellow"], COLOURS["vermilion"], COLOURS["sky"])
+    for number, (row, column) in enumerate(queries):
+        colour, ax = colours[number % 3], axes[number + 1]
+        line = weights[row * grid[1] + column].reshape(grid)  # (gh, gw)
+        brightness = (line / line.max()).repeat_interleave(patch_size, 0)
+        brightness = brightness.repeat_interleave(patch_size, 1)[: image.shape[1], : image.shape[2]]
+        show_pixels(ax, (image * (0.15 + 0.85 * brightness)).clamp(0, 1), f"patch {row}, {column}")
+        for target in (axes[0], ax):
+            corner = (column * patch_size - 0.5, row * patch_size - 0.5)
+            target.add_patch(_square(corner, patch_size, colour))
+    return opened
+
+
+def _square(corner, side, colour):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=2)
+
+
+@styled
+def cost_share(dim, marks, mlp_ratio=4.0):
+    """How a block's multiply-adds divide among its parts as the sequence grows.
+
+    ``dim`` is D; ``marks`` a dictionary of numbers of tokens and words, drawn as upright lines.
+    Returns the Figure.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(cost_share(768, {197: "224 px"}))
+    """
+    tokens = torch.logspace(6, 16, 200, base=2, dtype=torch.float64)  # 64 to 65,536
+    mlp = 2 * mlp_ratio * tokens * dim**2
+    projections = 4 * tokens * dim**2
+    pairs = 2 * tokens**2 * dim
+    parts = torch.stack([mlp, projections, pairs])  # (3, 200)
+    opened, ax = figure(7.2, 3.4)
+    ax.stackplot(
+        tokens.numpy(), (100 * parts / parts.sum(dim=0)).numpy(),
+        labels=["MLP", "projections q, k, v, out", "q kᵀ and A v"],
+        colors=[COLOURS["sky"], COLOURS["green"], COLOURS["vermilion"]], alpha=0.75,
+    )  # fmt: skip
+    for count, words in marks.items():
+        ax.axvline(count, color="black", linewidth=1)
+        ax.text(count * 1.04, 3, words, rotation=90, va="bottom", fontsize=9)
+    ax.set_xscale("log", base=2)
+    ax.set(xlabel="tokens T", ylabel="share of a block's MACs (%)", ylim=(0, 100),
+           xlim=(64, 65536))  # fmt: skip
+    ax.legend(loc="upper left", frameon=True)
+    return opened
+
+
+@styled
+def timings(lengths, times):
+    """Measured seconds against the number of tokens, on logarithmic axes; returns the Figure.
+
+    ``times`` is a dictionary of names and lists of seconds, a number for each of ``lengths``.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(timings([64, 128], {"MLP": [0.001, 0.002]}))
+    """
+    opened, ax = figure(7.2, 3.6)
+    for (name, seconds), mark in zip(times.items(), "osv^Dx", strict=False):
+        ax.plot(lengths, [1e3 * s for s in seconds], f"{mark}-", label=name, markersize=5)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set(xlabel="tokens T", ylabel="milliseconds, one picture")
+    ax.grid(True)
+    ax.legend()
+    return opened
