@@ -40,8 +40,9 @@ def prefers_fused(x):
     >>> prefers_fused(torch.zeros(1)), prefers_fused(torch.zeros(1, dtype=torch.bfloat16))
     (True, False)
     """
-    low_precision = x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type)
-    return not (x.device.type == "cpu" and low_precision)
+    if x.device.type != "cpu":
+        return True
+    return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
 
 
 class MultiHeadAttention(nn.Module):

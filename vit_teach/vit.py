@@ -4,7 +4,7 @@ Source: "An image is worth 16x16 words" (Dosovitskiy et al., arXiv 2010.11929), 
 Parameters carry timm's names and shapes, so weights move between the two without renaming.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -65,12 +65,15 @@ class ViTConfig:
             raise ValueError("class_token=False needs pool='mean': there is no class token to read")
         if self.pool == "cls" and self.fc_norm:
             raise ValueError("fc_norm=True needs pool='mean': it is the norm after averaging")
-        if not self.mlp_ratio > 0:
-            raise ValueError(f"mlp_ratio={self.mlp_ratio} must be positive")
+        if not 1 <= self.embed_dim * self.mlp_ratio < float("inf"):
+            raise ValueError(
+                f"mlp_ratio={self.mlp_ratio} must make the MLP at least 1 wide, and finite: "
+                f"mlp_ratio * embed_dim, with embed_dim={self.embed_dim}"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
         if self.position in ("sincos1d", "sincos2d"):
-            fixed_table(self.position, self.grid_size, self.embed_dim, 0)  # checks the width
+            fixed_table(self.position, (1, 1), self.embed_dim, 0)  # checks the width
 
     @property
     def grid_size(self):
@@ -157,7 +160,11 @@ class VisionTransformer(nn.Module):
             self.register_buffer("pos_embed", table)
 
     def reset_head(self, num_classes):
-        """Replace the classifier by a zero-initialised one for ``num_classes`` (section 3.2)."""
+        """Replace the classifier by a zero-initialised one for ``num_classes`` (section 3.2).
+
+        ``config`` is changed to match. Raises ``ValueError`` unless ``num_classes`` is positive.
+        """
+        self.config = replace(self.config, num_classes=num_classes)
         self.head = nn.Linear(self.config.embed_dim, num_classes).to(self.head.weight)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
