@@ -5,7 +5,7 @@ import math
 import torch
 
 from ..attention import attention_weights
-from .style import COLOURS, figure, plotly_figure, show_pixels, styled
+from .style import COLOURS, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
 
 ROLES = {"q": COLOURS["blue"], "k": COLOURS["orange"], "v": COLOURS["green"]}
 
@@ -162,11 +162,11 @@ def _sharpened(q, k, factor):
 
 @styled
 def attention_on_image(image, weights, patch_size, queries):
-    """Where chosen patches look, laid over the image; returns the Figure.
+    """Where chosen patches look: the image, then a map of weights for each; returns the Figure.
 
     ``image`` is (3, H, W) in 0..1; ``weights`` (N, N), a row for each patch, without class token;
-    ``queries`` lists patches as (row, column) of the grid. Brightness is relative to the largest
-    weight in the row.
+    ``queries`` lists patches as (row, column) of the grid. Each map has its own scale from 0 to
+    the row's largest weight.
 
     >>> import matplotlib.pyplot as plt
     >>> plt.close(attention_on_image(torch.rand(3, 8, 12), torch.eye(6), 4, [(1, 2)]))
@@ -175,17 +175,16 @@ def attention_on_image(image, weights, patch_size, queries):
     if weights.shape != (grid[0] * grid[1],) * 2:
         raise ValueError(f"weights of shape {tuple(weights.shape)} must be (N, N) for grid={grid}")
     opened, axes = figure(7.2, 2.3, columns=len(queries) + 1)
-    show_pixels(axes[0], image, "three queries" if len(queries) == 3 else "the queries")
+    show_pixels(axes[0], image, "the queries")
     colours = (COLOURS["yellow"], COLOURS["vermilion"], COLOURS["sky"])
     for number, (row, column) in enumerate(queries):
         colour, ax = colours[number % 3], axes[number + 1]
-        line = weights[row * grid[1] + column].reshape(grid)  # (gh, gw)
-        brightness = (line / line.max()).repeat_interleave(patch_size, 0)
-        brightness = brightness.repeat_interleave(patch_size, 1)[: image.shape[1], : image.shape[2]]
-        show_pixels(ax, (image * (0.15 + 0.85 * brightness)).clamp(0, 1), f"patch {row}, {column}")
-        for target in (axes[0], ax):
-            corner = (column * patch_size - 0.5, row * patch_size - 0.5)
-            target.add_patch(_square(corner, patch_size, colour))
+        line = weights[row * grid[1] + column].reshape(grid).numpy()  # (gh, gw)
+        ax.imshow(line, cmap=SEQUENTIAL, vmin=0, interpolation="nearest")
+        ax.set(xticks=[], yticks=[], title=f"patch {row}, {column}")
+        ax.add_patch(_square((column - 0.5, row - 0.5), 1, colour))
+        corner = (column * patch_size - 0.5, row * patch_size - 0.5)
+        axes[0].add_patch(_square(corner, patch_size, colour))
     return opened
 
 
