@@ -149,8 +149,9 @@ def _background(random: np.random.Generator, paper: np.ndarray, size: int) -> np
 def _object(random, labels, x, y, corner, kind) -> np.ndarray:
     """How much of each pixel the object covers, (n, S, S) in 0..1."""
     n, size = len(labels), len(x)
-    radius = random.uniform(0.16, 0.23, n) * size
-    centre = radius + random.random((2, n)) * ((size if corner is None else size / 2) - 2 * radius)
+    radius = random.uniform(0.16, 0.215, n) * size
+    margin = radius + 0.5  # the soft edge included
+    centre = margin + random.random((2, n)) * ((size if corner is None else size / 2) - 2 * margin)
     if corner is not None:
         centre += np.array(CORNERS[corner])[:, None] * (size / 2)
     turn = random.uniform(-0.5, 0.5, n)  # radians, about 30 degrees either way
@@ -196,24 +197,23 @@ def _star(u, v):
 
 def _heart(u, v):
     """A square on its corner and a disc on each of its two upper sides."""
-    v = v + np.float32(0.1)
     half = np.float32(np.sqrt(0.125))
     discs = np.hypot(np.abs(u) - half, v + half) - 0.5
     return np.minimum((np.abs(u) + np.abs(v)) * np.float32(np.sqrt(0.5)) - 0.5, discs)
 
 
-# Distance to each outline of radius 1 about the origin; u to the right, v down, (n, S, S) each.
+# Distance to each outline, which fits into the disc of radius 1; u right, v down, (n, S, S) each.
 OUTLINES = (
     lambda u, v: np.hypot(u, v) - 1,
     lambda u, v: np.abs(np.hypot(u, v) - 0.75) - 0.22,
-    lambda u, v: _box(u, v, 0.75, 0.75),
+    lambda u, v: _box(u, v, 0.7, 0.7),
     _triangle,
     _star,
     lambda u, v: np.minimum(_box(u, v, 0.28, 0.95), _box(u, v, 0.95, 0.28)),
     lambda u, v: np.maximum(np.hypot(u, v) - 1, 0.75 - np.hypot(u - 0.55, v)),
     _heart,
-    lambda u, v: _box(u, v, 1.0, 0.28),
-    lambda u, v: np.minimum(_box(u, v + 0.65, 0.8, 0.26), _box(u, v, 0.26, 0.9)),
+    lambda u, v: _box(u, v, 0.95, 0.28),
+    lambda u, v: np.minimum(_box(u, v + 0.5, 0.68, 0.23), _box(u, v - 0.1, 0.25, 0.83)),
 )
 
 
