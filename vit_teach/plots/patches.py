@@ -2,6 +2,7 @@
 
 import base64
 import io
+from math import prod
 
 import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
@@ -26,29 +27,34 @@ def image_row(images, titles, height=2.4):
 
 
 @styled
-def attention_cost(tokens, seconds, marks=None):
+def attention_cost(names, seconds, reach):
     """Draw measured attention times against the number of tokens, both axes logarithmic.
 
-    ``tokens`` and ``seconds`` are lists of one length. A line of slope 2 goes through the last
-    point. ``marks`` maps names to token counts that lie on the line: computed, not measured.
-    Returns the Figure.
+    ``names`` maps each token count to what has so many tokens. ``seconds`` maps the measured ones
+    to their time. A line of slope 2 goes from the last measured point to ``reach`` tokens, whose
+    time is computed, not measured. Returns the Figure.
 
-    >>> len(attention_cost([64, 256], [0.001, 0.016], {"far": 1024}).axes[0].lines)
-    3
+    >>> names = {64: "small", 256: "larger", 1024: "out of reach"}
+    >>> [text.get_text() for text in attention_cost(names, {64: 0.1, 256: 1.6}, 1024).axes[0].texts]
+    ['small', 'larger', 'out of reach']
     """
-    fig, axes = figure(7.2, 4.0)
-    marks = marks or {}
-    ends = [tokens[0], max([tokens[-1], *marks.values()])]
-    on_line = [seconds[-1] * (n / tokens[-1]) ** 2 for n in ends]
-    axes.plot(ends, on_line, "--", color=COLOURS["grey"], lw=1.2, label="time grows as tokens²")
-    axes.plot(tokens, seconds, "o-", color=COLOURS["blue"], label="measured here")
-    for i, (name, count) in enumerate(marks.items()):
-        time = seconds[-1] * (count / tokens[-1]) ** 2
-        label = "computed from the line" if i == 0 else None
-        axes.plot(count, time, "D", color=COLOURS["vermilion"], mfc="white", ms=8, label=label)
-        axes.annotate(name, (count, time), (-10, 0), textcoords="offset points", ha="right")
+    fig, axes = figure(7.2, 4.2)
+    last = max(seconds)
+    line = {n: seconds[last] * (n / last) ** 2 for n in (sorted(seconds)[1], reach)}
+    axes.plot(
+        *zip(*line.items(), strict=True), "--", color=COLOURS["grey"], lw=1.2, label="time ∝ N²"
+    )
+    axes.plot(
+        *zip(*seconds.items(), strict=True), "o-", color=COLOURS["blue"], label="measured here"
+    )
+    far = {"color": COLOURS["vermilion"], "mfc": "white", "ms": 9, "ls": ""}
+    axes.plot(reach, line[reach], marker="D", label="computed from the line", **far)
+    for count, name in names.items():
+        place = (count, seconds.get(count, line[reach]))
+        offset, side = ((-12, -3), "right") if count == reach else ((9, -9), "left")
+        axes.annotate(name, place, offset, textcoords="offset points", ha=side)
     axes.set(xscale="log", yscale="log", xlabel="tokens in the sequence, N")
-    axes.set(ylabel="seconds, one head of one layer")
+    axes.set(ylabel="seconds on one core: one head, one layer")
     axes.grid(True, which="major")
     axes.legend(loc="upper left")
     return fig
@@ -120,7 +126,7 @@ def patch_sequence(patches, patch_size, channels=3, columns=14):
 def flatten_orders(height=2, width=2):
     """Draw the two ways to flatten one small colour patch: "cpp" and "ppc". Returns the Figure.
 
-    Each cell is one number of the vector: its colour is its channel, its text its place (row, column).
+    Each cell is one number of the vector: its colour is its channel, its text its row and column.
 
     >>> [text.get_text() for text in flatten_orders().axes[0].texts][:4]
     ['0,0', '0,1', '1,0', '1,1']
@@ -223,32 +229,28 @@ def data_uri(image):
 def roadmap(image, patch_size):
     """Draw the whole model as the way of the book, from an image (C, H, W) to class scores.
 
-    Returns the Figure.
+    The image should make six patches or more: six vectors are drawn. Returns the Figure.
 
     >>> len(roadmap(torch.rand(3, 12, 12), 4).axes)
     3
     """
     fig, axes = figure(7.2, 4.6)
-    axes.set(xlim=(0, 100), ylim=(0, 64))
+    axes.set(xlim=(-1, 102), ylim=(-3, 61))
     axes.axis("off")
     show_pixels(axes.inset_axes([0, 40, 18, 18], transform=axes.transData), image)
-    ph, pw = to_pair(patch_size, "patch_size")
     cut = axes.inset_axes([27, 40, 18, 18], transform=axes.transData)
     show_pixels(cut, image)
-    cut.vlines(
-        torch.arange(pw, image.shape[2], pw) - 0.5, -0.5, image.shape[1] - 0.5, "white", lw=2.5
-    )
-    cut.hlines(
-        torch.arange(ph, image.shape[1], ph) - 0.5, -0.5, image.shape[2] - 0.5, "white", lw=2.5
-    )
-    _bars(axes, 55, 40, 6, COLOURS["blue"])
-    _bars(axes, 82, 40, 1, COLOURS["orange"])
-    _bars(axes, 85, 40, 6, COLOURS["blue"], feet=True)
-    captions = ("image\nchapter 1", "patches\nchapter 2", "one vector each\nchapter 3")
-    for x, text in zip(
-        (9, 36, 63, 91), (*captions, "class token, positions\nchapter 4"), strict=True
-    ):
-        axes.text(x, 37.5, text, ha="center", va="top")
+    (ph, pw), (height, width) = to_pair(patch_size, "patch_size"), image.shape[1:]
+    cut.vlines([x - 0.5 for x in range(pw, width, pw)], -0.5, height - 0.5, "white", lw=2.5)
+    cut.hlines([y - 0.5 for y in range(ph, height, ph)], -0.5, width - 0.5, "white", lw=2.5)
+    count = min(6, prod(grid_size((height, width), (ph, pw))))
+    _bars(axes, 55, 40, count, COLOURS["blue"])
+    _bars(axes, 82, 40, 1, COLOURS["orange"], first=0)
+    _bars(axes, 85, 40, count, COLOURS["blue"], first=1)
+    captions = {9: "image\nchapter 1", 36: "patches\nchapter 2", 63: "one vector each\nchapter 3"}
+    captions[91] = "class token, positions\nchapter 4"
+    for x, text in captions.items():
+        axes.text(x, 37, text, ha="center", va="top")
     for x in (19.5, 46.5, 73):
         _arrow(axes, (x, 49), (x + 6, 49))
     _roadmap_model(axes)
@@ -272,12 +274,12 @@ def _roadmap_model(axes):
     axes.text(87, 4, "class scores\ntrained in chapter 8", ha="center", va="top")
 
 
-def _bars(axes, x, y, count, colour, feet=False):
-    """Vectors as upright bars; ``feet`` marks them with a position."""
+def _bars(axes, x, y, count, colour, first=None):
+    """Vectors as upright bars; ``first`` is the position of the first, where they have one."""
     for i in range(count):
         axes.add_patch(Rectangle((x + 2.6 * i, y + 2), 1.9, 16, color=colour, alpha=1 - 0.1 * i))
-        if feet:
-            axes.text(x + 2.6 * i + 0.9, y + 1.6, i + 1, ha="center", va="top", fontsize=9)
+        if first is not None:
+            axes.text(x + 2.6 * i + 0.9, y + 1.6, first + i, ha="center", va="top", fontsize=9)
 
 
 def _box(axes, x, y, width, height, colour, text):
