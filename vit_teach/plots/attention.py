@@ -176,12 +176,11 @@ def attention_on_image(image, weights, patch_size, queries):
         raise ValueError(f"weights of shape {tuple(weights.shape)} must be (N, N) for grid={grid}")
     opened, axes = figure(7.2, 2.3, columns=len(queries) + 1)
     show_pixels(axes[0], image, "the queries")
-    colours = (COLOURS["yellow"], COLOURS["vermilion"], COLOURS["sky"])
-    for number, (row, column) in enumerate(queries):
-        colour, ax = colours[number % 3], axes[number + 1]
+    colour = COLOURS["vermilion"]
+    for ax, (row, column) in zip(axes[1:], queries, strict=True):
         line = weights[row * grid[1] + column].reshape(grid).numpy()  # (gh, gw)
         ax.imshow(line, cmap=SEQUENTIAL, vmin=0, interpolation="nearest")
-        ax.set(xticks=[], yticks=[], title=f"patch {row}, {column}")
+        ax.set(xticks=[], yticks=[], title=f"row {row}, column {column}")
         ax.add_patch(_square((column - 0.5, row - 0.5), 1, colour))
         corner = (column * patch_size - 0.5, row * patch_size - 0.5)
         axes[0].add_patch(_square(corner, patch_size, colour))
