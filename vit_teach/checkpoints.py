@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -77,7 +78,7 @@ def read_metadata(path):
     try:
         config = zoo.config_from_dict(json.loads(header["config"]))
         return {"config": config, **json.loads(header["metadata"])}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} has a damaged header: {error}") from error
 
 
@@ -92,8 +93,16 @@ def load(path):
     ...
     ValueError: path='no-such-file.safetensors' must be an existing file
     """
-    model = zoo.build(read_metadata(path)["config"])
-    load_strict(model, load_file(path), path)
+    config, state = read_metadata(path)["config"], load_file(path)
+    if config.depth > len(state):  # a header can claim any size: believe the tensors
+        raise ValueError(f"{path} does not fit the model: too few tensors for depth={config.depth}")
+    try:
+        with torch.device("meta"):  # shapes without memory
+            _check_fit(zoo.build(config), state, path)
+    except RuntimeError as error:
+        raise ValueError(f"{path} describes a model that cannot be built: {error}") from error
+    model = zoo.build(config)
+    load_strict(model, state, path)
     return model.eval()
 
 
@@ -107,6 +116,12 @@ def load_strict(model, state, source="state"):
     ...
     ValueError: state does not fit the model: missing bias
     """
+    _check_fit(model, state, source)
+    model.load_state_dict(state, strict=True)
+
+
+def _check_fit(model, state, source):
+    """Raise ``ValueError`` unless ``state`` has the model's names and shapes."""
     own = model.state_dict()
     faults = [f"missing {name}" for name in own if name not in state]
     faults += [f"unexpected {name}" for name in state if name not in own]
@@ -118,7 +133,6 @@ def load_strict(model, state, source="state"):
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise ValueError(f"{source} does not fit the model: {'; '.join(faults[:5])}{more}")
-    model.load_state_dict(state, strict=True)
 
 
 def from_timm(state):

@@ -152,7 +152,7 @@ def _stem_rows(config):
     """A hybrid's convolutions; a BatchNorm's two numbers a channel are counted with its layer."""
     rows, before, side = [], config.in_channels, config.image_size
     normed = config.stem == "conv"
-    for i, width in enumerate(config.stem_channels):
+    for i, width in enumerate(config.stem_widths):
         if normed and i > 0:
             side = tuple(n // 2 for n in side)
         row = _conv(f"patch_embed.conv{i + 1}", before, width, (3, 3), side)

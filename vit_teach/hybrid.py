@@ -43,18 +43,29 @@ class HybridConfig(ViTConfig):
                 f"patch_size={self.patch_size} must be square and a power of 2, at least 2: "
                 "each layer of the stem halves the picture"
             )
-        channels = self.stem_channels or self.default_channels()
-        object.__setattr__(self, "stem_channels", tuple(channels))
-        if len(self.stem_channels) != len(self.default_channels()):
+        object.__setattr__(self, "stem_channels", tuple(self.stem_channels))
+        if len(self.stem_widths) != len(self.default_channels()):
             raise ValueError(
                 f"stem_channels={self.stem_channels} must have {len(self.default_channels())} "
                 f"numbers for stem={self.stem!r} and patch_size={self.patch_size}"
+            )
+        if any(type(width) is not int or width < 1 for width in self.stem_widths):
+            raise ValueError(f"stem_channels={self.stem_widths} must be positive integers")
+        if self.stem == "cct" and self.stem_widths[-1] != self.embed_dim:
+            raise ValueError(
+                f"stem_channels={self.stem_widths} must end in embed_dim={self.embed_dim}: "
+                "what the last layer of the 'cct' stem gives are the tokens"
             )
 
     @property
     def halvings(self):
         """How many times the stem halves the picture: log2 of the patch size."""
         return self.patch_size[0].bit_length() - 1
+
+    @property
+    def stem_widths(self):
+        """The widths of the stem's layers: ``stem_channels``, or the stem's own choice."""
+        return self.stem_channels or self.default_channels()
 
     def default_channels(self):
         """Widths that double with each halving and stay below the encoder's."""
@@ -70,6 +81,7 @@ class ConvStem(nn.Module):
 
     Raises ``ValueError`` if the image is not of the configuration's size.
 
+    >>> import torch
     >>> config = HybridConfig(image_size=(8, 12), patch_size=4, embed_dim=16, num_heads=2)
     >>> ConvStem(config)(torch.zeros(2, 3, 8, 12)).shape
     torch.Size([2, 6, 16])
@@ -79,7 +91,7 @@ class ConvStem(nn.Module):
         super().__init__()
         self.image_size = config.image_size
         dim, patch = config.embed_dim, config.patch_size[0]
-        last = (config.in_channels, *config.stem_channels)[-1]
+        last = (config.in_channels, *config.stem_widths)[-1]
         self.backbone = nn.Sequential(*_layers(config))
         if config.stem == "overlap":
             self.proj = nn.Conv2d(last, dim, 2 * patch, stride=patch, padding=patch // 2)
@@ -99,7 +111,7 @@ class ConvStem(nn.Module):
 def _layers(config):
     """The stem's layers before the projection, in order."""
     layers, before = [], config.in_channels
-    for i, width in enumerate(config.stem_channels):
+    for i, width in enumerate(config.stem_widths):
         if config.stem == "cct":
             layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.ReLU()]
             layers += [nn.MaxPool2d(3, stride=2, padding=1)]
@@ -118,6 +130,7 @@ class Hybrid(VisionTransformer):
     ``forward`` is the plain model's: images (B, C, H, W) to logits (B, K), with the same
     intermediates by name.
 
+    >>> import torch
     >>> config = HybridConfig(image_size=8, patch_size=4, embed_dim=16, depth=1, num_heads=2)
     >>> Hybrid(config)(torch.zeros(2, 3, 8, 8)).shape
     torch.Size([2, 1000])

@@ -73,7 +73,8 @@ class ViTConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
         if self.position in ("sincos1d", "sincos2d"):
-            fixed_table(self.position, (1, 1), self.embed_dim, 0)  # checks the width
+            with torch.device("meta"):  # checks the width and takes no memory
+                fixed_table(self.position, (1, 1), self.embed_dim, 0)
 
     @property
     def grid_size(self):
