@@ -4,6 +4,23 @@ matplotlib functions return the Figure; plotly functions return a ``go.Figure`` 
 ``layout.meta["alt"]`` says in words what it shows.
 """
 
+from .attention import (
+    attention_on_image,
+    cost_share,
+    matrices,
+    packing,
+    score_scale,
+    sharpness,
+    timings,
+)
+from .model import (
+    by_depth,
+    gelu_forms,
+    grouped,
+    shape_walk,
+    small_run,
+    where_it_sits,
+)
 from .patches import (
     attention_cost,
     cut_image,
@@ -13,10 +30,36 @@ from .patches import (
     patch_sequence,
     roadmap,
 )
+from .positions import (
+    cosine_similarity,
+    offset_similarity,
+    resized_slice,
+    similarity_explorer,
+    similarity_tiles,
+    table_image,
+)
+from .projection import filter_bank, filter_shares, principal_filters, sliding_filter
 from .style import COLOURS, CYCLE, DIVERGING, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
+from .training import (
+    augmentation_grid,
+    confusion_matrix,
+    learning_curves,
+    mistakes,
+    recorded_curves,
+    run_explorer,
+    schedule_curve,
+    singular_values,
+    weight_paths,
+)
 
 __all__ = [
-    "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "attention_cost", "cut_image",
-    "explore_patch_size", "figure", "flatten_orders", "image_row", "patch_sequence",
-    "plotly_figure", "roadmap", "show_pixels", "styled",
+    "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "attention_cost", "attention_on_image",
+    "augmentation_grid", "by_depth", "confusion_matrix", "cosine_similarity", "cost_share",
+    "cut_image", "explore_patch_size", "figure", "filter_bank", "filter_shares", "flatten_orders",
+    "gelu_forms", "grouped", "image_row", "learning_curves", "matrices", "mistakes",
+    "offset_similarity", "packing", "patch_sequence", "plotly_figure", "principal_filters",
+    "recorded_curves", "resized_slice", "roadmap", "run_explorer", "schedule_curve", "score_scale",
+    "shape_walk", "sharpness", "show_pixels", "similarity_explorer", "similarity_tiles",
+    "singular_values", "sliding_filter", "small_run", "styled", "table_image", "timings",
+    "weight_paths", "where_it_sits",
 ]  # fmt: skip
