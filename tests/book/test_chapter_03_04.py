@@ -1,0 +1,124 @@
+"""Chapters 3 and 4: what they build by hand equals the package, and every solution runs."""
+
+import os
+import re
+
+import nbformat
+import pages
+import pytest
+import torch
+
+import vit_teach as vt
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+SOLUTION = re.compile(r"^````\{dropdown\} Solution\n```python\n(.*?)\n```$", re.M | re.S)
+
+
+def cells(name):
+    return nbformat.read(pages.ROOT / "book" / f"{name}.ipynb", as_version=4).cells
+
+
+def run(name):
+    """The names a chapter defines: its cells, without the one that trains, in their folder."""
+    names, before = {}, os.getcwd()
+    os.chdir(pages.ROOT / "book")
+    try:
+        for cell in cells(name):
+            if cell.cell_type == "code" and "live-run" not in cell.metadata.get("tags", []):
+                exec(compile(cell.source, f"{name}, cell {cell.id}", "exec"), names)
+    finally:
+        os.chdir(before)
+        import matplotlib.pyplot as plt
+
+        plt.close("all")
+    return names
+
+
+@pytest.fixture(scope="module")
+def chapter_3():
+    return run("03_linear_projection")
+
+
+@pytest.fixture(scope="module")
+def chapter_4():
+    return run("04_positions")
+
+
+def solutions(name):
+    """(title, code) of each exercise of a chapter."""
+    text = "\n".join(cell.source for cell in cells(name) if cell.cell_type == "markdown")
+    text = text.split("\n## What the paper says")[0]
+    exercises = re.split(r"^### (Exercise \d+.*)$", text, flags=re.M)
+    for title, body in zip(exercises[1::2], exercises[2::2], strict=True):
+        yield title, SOLUTION.findall(body)
+
+
+@pytest.mark.parametrize("name", ["03_linear_projection", "04_positions"])
+def test_each_exercise_has_a_head_a_hint_and_one_solution(name):
+    found = list(solutions(name))
+    assert 3 <= len(found) <= 5
+    assert all(len(code) == 1 for _, code in found)
+    text = "\n".join(cell.source for cell in cells(name))
+    assert len(re.findall(r"^\*Level: \w+ · \d+ min · Goal: .+\*$", text, re.M)) == len(found)
+    assert len(re.findall(r"^````\{dropdown\} Hint", text, re.M)) >= len(found)
+
+
+@pytest.mark.parametrize("exercise", [title for title, _ in solutions("03_linear_projection")])
+def test_the_solutions_of_chapter_3_run(chapter_3, exercise):
+    (code,) = dict(solutions("03_linear_projection"))[exercise]
+    exec(compile(code, exercise, "exec"), dict(chapter_3))
+
+
+@pytest.mark.parametrize("exercise", [title for title, _ in solutions("04_positions")])
+def test_the_solutions_of_chapter_4_run(chapter_4, exercise):
+    (code,) = dict(solutions("04_positions"))[exercise]
+    exec(compile(code, exercise, "exec"), dict(chapter_4))
+
+
+@pytest.mark.parametrize("image, patch, channels", [((8, 15), (2, 3), 5), ((12, 4), (3, 4), 1)])
+def test_the_linear_embedding_of_chapter_3_is_the_package_s(chapter_3, image, patch, channels):
+    torch.manual_seed(0)
+    theirs = chapter_3["LinearPatchEmbedding"](patch, channels, 7).double()
+    ours = vt.PatchEmbedding(image, patch, channels, 7).double()
+    ours.proj.weight.data = theirs.proj.weight.data.view_as(ours.proj.weight)
+    ours.proj.bias.data = theirs.proj.bias.data
+    x = torch.randn(2, channels, *image).double()
+    assert torch.allclose(ours(x), theirs(x), atol=1e-12)
+
+
+def test_equation_1_of_chapter_4_is_the_package_s(chapter_4):
+    config = vt.ViTConfig(image_size=(8, 12), patch_size=(2, 3), in_channels=5, embed_dim=14,
+                          depth=1, num_heads=2, num_classes=3)  # fmt: skip
+    torch.manual_seed(0)
+    model = vt.VisionTransformer(config).double()
+    torch.nn.init.normal_(model.cls_token)  # zero at first: an error with it would not show
+    theirs = chapter_4["TokenEmbedding"]((8, 12), (2, 3), 5, 14).double()
+    theirs.load_state_dict({name: model.state_dict()[name] for name in theirs.state_dict()})
+    x = torch.randn(2, 5, 8, 12).double()
+    assert torch.equal(theirs(x), model.embed(x))
+
+
+def test_the_hand_written_resize_of_chapter_4_is_google_s_rule(chapter_4):
+    torch.manual_seed(0)
+    line = torch.randn(5, 6).double()  # (n, D): a grid of one column
+    by_hand = chapter_4["resize_line"](line, 9)
+    package = vt.resize_positions(line[None], (5, 1), (9, 1), "google", prefix_tokens=0)[0]
+    assert torch.allclose(by_hand, package, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["03_linear_projection", "04_positions"])
+def test_every_figure_has_words_and_is_followed_by_what_to_see(name):
+    found = cells(name)
+    for cell, after in zip(found, [*found[1:], None], strict=True):
+        plots = "vt.plots." in cell.source and cell.source.rstrip().endswith(";")
+        if cell.cell_type == "code" and plots:
+            assert cell.metadata.mystnb.image.alt.strip()
+            assert after.cell_type == "markdown"
+
+
+def test_a_bright_patch_lies_where_its_label_says(chapter_4):
+    made = chapter_4["bright_patch"](40, seed=3)
+    for image, label in zip(made.images, made.labels, strict=True):
+        quarters = vt.patchify(image[None].float(), 8)[0].mean(dim=1)  # (4,), in reading order
+        assert quarters.argmax() == label

@@ -1,0 +1,97 @@
+"""Figures of the linear projection: chapter 3."""
+
+import torch
+
+from .style import CYCLE, DIVERGING, figure, show_pixels, styled
+
+
+def principal_filters(weight):
+    """The patterns a bank of filters is made of: its principal components.
+
+    ``weight`` is (D, C, P, P), D filters. Returns ``(patterns, share)``: patterns
+    (R, C, P, P) of norm 1, the most important first, and share (R,), the part of the bank's
+    variance that each one carries (the sum is 1); R = min(D, C P P). A pattern's sign is
+    arbitrary: it is chosen so that the entry of largest size is positive.
+
+    >>> patterns, share = principal_filters(torch.randn(16, 3, 2, 2))
+    >>> patterns.shape, share.shape
+    (torch.Size([12, 3, 2, 2]), torch.Size([12]))
+    """
+    if weight.ndim != 4:
+        raise ValueError(f"weight of shape {tuple(weight.shape)} must be (D, C, P, P)")
+    bank = weight.detach().double().flatten(1)  # (D, C P P)
+    bank = bank - bank.mean(dim=0)  # (D, C P P)
+    _, size, patterns = torch.linalg.svd(bank, full_matrices=False)  # (R,), (R, C P P)
+    largest = patterns.gather(1, patterns.abs().argmax(dim=1, keepdim=True))  # (R, 1)
+    patterns = patterns * largest.sign()  # (R, C P P)
+    share = size**2 / (size**2).sum()  # (R,)
+    return patterns.float().reshape(-1, *weight.shape[1:]), share.float()
+
+
+@styled
+def sliding_filter(image, dense, patch_size):
+    """One filter at every pixel, and what is kept of it: every P-th number. Returns the Figure.
+
+    ``image`` is (C, H, W); ``dense`` (H - P + 1, W - P + 1) is the filter's answer with its upper
+    left corner on each pixel, that is a convolution of stride 1.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(sliding_filter(torch.rand(3, 8, 12), torch.rand(5, 9), 4))
+    """
+    step = int(patch_size)
+    opened, axes = figure(7.2, 1.95, columns=3)
+    top = dense.abs().max().item()
+    colours = {"cmap": DIVERGING, "vmin": -top, "vmax": top, "interpolation": "nearest"}
+    show_pixels(axes[0], image, "the image")
+    axes[1].imshow(dense, **colours)
+    rows, columns = range(0, dense.shape[0], step), range(0, dense.shape[1], step)
+    for row in rows:
+        axes[1].scatter(columns, [row] * len(columns), s=2.5, color="black", linewidths=0)
+    axes[1].set_title("at every pixel")
+    axes[2].imshow(dense[::step, ::step], **colours)
+    axes[2].set_title(f"at every {step}th pixel")
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    return opened
+
+
+@styled
+def filter_bank(banks, count=12):
+    """The first principal patterns of several filter banks, a row for each; returns the Figure.
+
+    ``banks`` is a dictionary of names and weights (D, 3, P, P). Grey is zero; each pattern is
+    stretched on its own to the full range of colours.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(filter_bank({"untrained": torch.randn(16, 3, 2, 2)}, count=4))
+    """
+    opened, axes = figure(7.2, 0.65 * len(banks) + 0.25, len(banks), count, squeeze=False)
+    for row, (name, weight) in zip(axes, banks.items(), strict=True):
+        patterns, _ = principal_filters(weight)
+        for number, (ax, pattern) in enumerate(zip(row, patterns[:count], strict=True), start=1):
+            show_pixels(ax, 0.5 + 0.5 * pattern / pattern.abs().max())
+            if ax in axes[0]:
+                ax.set_title(str(number), fontsize=9, fontweight="normal")
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    return opened
+
+
+@styled
+def filter_shares(banks, count=48):
+    """How much of a bank its first k patterns carry together; returns the Figure.
+
+    ``banks`` is a dictionary of names and weights (D, C, P, P).
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(filter_shares({"untrained": torch.randn(16, 3, 2, 2)}))
+    """
+    opened, ax = figure(7.2, 3.0)
+    dashes = ("-", "--", ":", "-.")
+    for (name, weight), colour, dash in zip(banks.items(), CYCLE, dashes, strict=False):
+        total = principal_filters(weight)[1][:count].cumsum(0)  # (R,)
+        ax.plot(range(1, len(total) + 1), 100 * total, dash, color=colour, label=name)
+    ax.set(xlabel="patterns kept", ylabel="variance of the bank (%)", ylim=(0, 102))
+    ax.grid(True)
+    ax.legend(loc="lower right")
+    return opened
