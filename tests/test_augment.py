@@ -338,6 +338,14 @@ def test_cutmix_targets_are_the_true_area_of_one_pasted_rectangle(shape, alpha, 
             assert block.all()
 
 
+def test_cutmix_pastes_as_often_at_one_edge_as_at_the_other():
+    images, targets = numbered((2000, 1, 8, 8))
+    mixed, _ = A.cutmix(images, targets, 1.0, rng())
+    pasted = (mixed != images).float().mean((0, 1))  # (8, 8)
+    torch.testing.assert_close(pasted, pasted.flip(0, 1), atol=0.12, rtol=0)  # half a pixel
+    assert pasted[3:5, 3:5].min() > pasted[0].max()  # and most often in the middle
+
+
 @pytest.mark.parametrize("mix", [A.mixup, A.cutmix])
 def test_shares_differ_by_image_or_are_one_for_the_batch(mix):
     images, targets = numbered((64, 1, 32, 32))

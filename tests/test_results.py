@@ -188,7 +188,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(config=st.dictionaries(words, values, max_size=4), curve=st.lists(numbers, max_size=5))
 def test_any_plain_configuration_survives(tmp_path_factory, config, curve):
     card = make_card(config=config, curves={"loss": curve})

@@ -151,9 +151,7 @@ def random_flip(images: Tensor, generator: torch.Generator, probability: float =
 # --- Cutout and geometry: float32 in 0..1 from here on -------------------------------------------
 
 
-def cutout(
-    images: Tensor, size: int, generator: torch.Generator, fill: float = 0.0
-) -> Tensor:
+def cutout(images: Tensor, size: int, generator: torch.Generator, fill: float = 0.0) -> Tensor:
     """Cover one square of each image with a flat value (DeVries and Taylor, 2017).
 
     images (B, C, H, W) float32; size is the square's side in pixels. As in the paper, the centre

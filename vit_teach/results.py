@@ -309,8 +309,10 @@ def _row(group: list[dict], by: tuple[str, ...], metric: str) -> dict:
     group = sorted(group, key=lambda card: card["seed"])
     seeds = [card["seed"] for card in group]
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"by={by} puts cells {[card['cell'] for card in group]} with seeds "
-                         f"{seeds} in one group; a group may hold each seed once")
+        raise ValueError(
+            f"by={by} puts cells {[card['cell'] for card in group]} with seeds "
+            f"{seeds} in one group; a group may hold each seed once"
+        )
     values = [_look_up(card, f"metrics.{metric}") for card in group]
     if None in values:
         cell = group[values.index(None)]["cell"]
