@@ -17,6 +17,7 @@ import json
 import os
 import pickle
 import tarfile
+import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -127,6 +128,8 @@ def _inspect(images: np.ndarray, labels: np.ndarray, name: str, split: str) -> b
     count, classes = facts.counts[split], len(facts.classes)
     if images.shape != (count, 3, 32, 32):
         raise DataError(f"it holds {len(images):,} images, {facts.title} {split} has {count:,}")
+    if labels.min() < 0:
+        raise DataError(f"it has the label {labels.min()}")
     per_class = np.bincount(labels, minlength=classes)
     if len(per_class) != classes or np.any(per_class != count // classes):
         raise DataError(
@@ -340,7 +343,7 @@ def _classes_in(metadata: dict, facts: Published) -> tuple[str, ...]:
 def _decode(encoded: list[bytes]) -> np.ndarray:
     """PNG or JPEG bytes of N pictures of 32 x 32 -> uint8 (N, 3, 32, 32)."""
     images = torch.empty(len(encoded), 3, 32, 32, dtype=torch.uint8)
-    decode_one = _decoder()
+    decode_one, threads = _decoder()
 
     def decode_range(numbers: range) -> None:
         for i in numbers:
@@ -350,17 +353,18 @@ def _decode(encoded: list[bytes]) -> np.ndarray:
                 reason = str(error).splitlines()[0]
                 raise DataError(f"picture {i} cannot be decoded ({reason})") from error
 
-    half = len(encoded) // 2
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(decode_range, [range(half), range(half, len(encoded))]))
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("ignore", DeprecationWarning)  # torchvision 0.29 says it per picture
+        list(pool.map(decode_range, [range(i, len(encoded), threads) for i in range(threads)]))
     return images.numpy()
 
 
 def _decoder():
-    """A function from PNG or JPEG bytes to uint8 (3, H, W).
+    """A function from PNG or JPEG bytes to uint8 (3, H, W), and how many threads suit it.
 
-    torchvision decodes such small pictures about twice as fast as pillow and gives the same
-    pixels; it is used where it is installed.
+    torchvision decodes such small pictures more than twice as fast as pillow and gives the same
+    pixels, so it is used where it is installed and still has a decoder. Threads of pillow only
+    wait for each other here.
     """
     try:
         from torchvision.io import ImageReadMode, decode_image
@@ -370,13 +374,15 @@ def _decoder():
         def decode_one(data: bytes) -> torch.Tensor:
             with Image.open(io.BytesIO(data)) as picture:
                 return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+
+        return decode_one, 1
     else:
 
         def decode_one(data: bytes) -> torch.Tensor:
             encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
             return decode_image(encoded, ImageReadMode.RGB)
 
-    return decode_one
+        return decode_one, 2
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -396,17 +402,16 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if (module, name) not in self.allowed:
-            raise DataError(f"it asks for {module}.{name}, which no CIFAR file needs: not run")
+            raise DataError(f"it asks to run {module}.{name}, which was not done")
         return super().find_class(module, name)
 
 
-def _unpickle(data: bytes) -> dict:
+def _unpickle(data: bytes, file: str) -> dict:
+    """The content of an official file; `file` is its name, for the error."""
     try:
         return _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
-    except DataError:
-        raise
     except Exception as error:  # a damaged pickle raises nearly any exception
-        raise DataError(f"it is truncated or not a CIFAR file ({error})") from error
+        raise DataError(f"{file} is truncated or not a CIFAR file ({error})") from error
 
 
 def _read_official(files: list[Path], name: str, split: str):
@@ -415,7 +420,7 @@ def _read_official(files: list[Path], name: str, split: str):
     contents = _members(files, facts, split)
     images, labels = [], []
     for file, data in contents.items():
-        batch = _unpickle(data)
+        batch = _unpickle(data, file)
         try:
             images.append(np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32))
             labels.append(np.asarray(batch[facts.label.encode()], np.int64))

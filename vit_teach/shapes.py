@@ -71,7 +71,7 @@ def shapes(
     >>> shapes(20, seed=1).images.shape
     torch.Size([20, 3, 32, 32])
     """
-    _check(n, split, image_size, corner, kind)
+    _check(n, seed, split, image_size, corner, kind)
     images = np.empty((n, 3, image_size, image_size), np.uint8)
     labels = np.empty(n, np.int64)
     for start in range(0, n, _BLOCK):
@@ -86,9 +86,11 @@ def shapes(
     return ImageSet(images, labels, CLASSES[kind], source, split)
 
 
-def _check(n: int, split: str, image_size: int, corner: str | None, kind: str) -> None:
+def _check(n: int, seed: int, split: str, image_size: int, corner: str | None, kind: str) -> None:
     if n < 1:
         raise ValueError(f"n={n} must be at least 1")
+    if seed < 0:
+        raise ValueError(f"seed={seed} must be at least 0")
     if split not in SPLITS:
         raise ValueError(f"split={split!r} must be one of {', '.join(SPLITS)}")
     if image_size < 16:
@@ -164,7 +166,10 @@ def _object(random, labels, x, y, corner, kind) -> np.ndarray:
     cover = np.empty((n, size, size), np.float32)
     for label, distance in enumerate(OUTLINES):
         chosen = outline == label
-        cover[chosen] = (0.5 - distance(u[chosen], v[chosen]) * radius[chosen]).clip(0, 1)
+        right, down = u[chosen], v[chosen]
+        # Beyond a sharp point the soft edge would reach too far: cut it at the disc around all.
+        away = np.maximum(distance(right, down), np.hypot(right, down) - 1)
+        cover[chosen] = (0.5 - away * radius[chosen]).clip(0, 1)
     if kind == "texture":
         cover *= _texture(random, labels, x, y)
     return cover

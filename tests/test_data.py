@@ -1,0 +1,616 @@
+"""vit_teach.data and vit_teach.cifar: image sets, CIFAR in every layout, damage, cache, folders."""
+
+import builtins
+import io
+import os
+import pickle
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from small_cifar import SmallCifar, encode, write_parquet_file
+
+from vit_teach import cifar, data
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def numbered(labels, classes=10):
+    """An ImageSet in which the first pixel tells which image it is."""
+    labels = torch.as_tensor(labels)
+    images = torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(len(labels)) // 256
+    images[:, 0, 0, 1] = torch.arange(len(labels)) % 256
+    return data.ImageSet(images, labels, tuple(map(str, range(classes))), "test", "train")
+
+
+def numbers(image_set):
+    return (image_set.images[:, 0, 0, 0].long() * 256 + image_set.images[:, 0, 0, 1]).tolist()
+
+
+# --- ImageSet -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "images, labels, message",
+    [
+        (torch.zeros(2, 3, 4, 4), torch.zeros(2).long(), "images=torch.float32"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2).long(), "(2, 1, 4, 4)"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(3).long(), "labels="),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2), "int64"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 5]), "0..1"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, -1]), "labels=-1"),
+    ],
+)
+def test_image_set_refuses_wrong_tensors(images, labels, message):
+    with pytest.raises(ValueError) as error:
+        data.ImageSet(images, labels, ("a", "b"), "test", "train")
+    assert message in str(error.value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    per_class=st.integers(1, 30),
+    classes=st.integers(1, 12),
+    seed=st.integers(0, 2**32 - 1),
+    share=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_subsets_are_nested_balanced_and_repeatable(per_class, classes, seed, share):
+    images = numbered(np.arange(per_class * classes) % classes, classes)
+    small, large = sorted(1 + int(s * (len(images) - 1)) for s in share)
+    first, second = images.subset(small, seed), images.subset(large, seed)
+    assert numbers(first) == numbers(second)[:small]
+    assert len(set(numbers(second))) == large
+    counts = second.labels.bincount(minlength=classes)
+    assert counts.max() - counts.min() <= 1
+    assert [int(images.labels[i]) for i in numbers(second)] == second.labels.tolist()
+    assert second.fingerprint() == images.subset(large, seed).fingerprint()
+
+
+def test_subset_differs_by_seed_and_uses_up_small_classes():
+    images = numbered([0] * 50 + [1] * 50 + [2] * 3, 3)
+    assert numbers(images.subset(30, 0)) != numbers(images.subset(30, 1))
+    assert images.subset(53, 0).labels.bincount().tolist() == [25, 25, 3]
+    for n in (0, 104):
+        with pytest.raises(ValueError, match=f"n={n} must be in 1..103"):
+            images.subset(n)
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(2, 40), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_hold_out_is_disjoint_complete_and_in_proportion(sizes, seed):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    images = numbered(np.random.RandomState(seed).permutation(labels), len(sizes))
+    train, held = images.hold_out(0.5, seed)
+    assert sorted(numbers(train) + numbers(held)) == list(range(len(images)))
+    assert (train.split, held.split) == ("train", "validation")
+    assert numbers(train) == sorted(numbers(train))
+    for size, kept in zip(sizes, held.labels.bincount(minlength=len(sizes)), strict=True):
+        assert abs(kept - size / 2) <= 1
+
+
+def test_hold_out_of_a_balanced_set_is_balanced():
+    train, held = numbered(np.arange(200) % 10).hold_out(30, seed=5)
+    assert train.labels.bincount().tolist() == [17] * 10
+    assert held.labels.bincount().tolist() == [3] * 10
+
+
+@pytest.mark.parametrize("validation", [0, 20, -1, 0.0, 1.0])
+def test_hold_out_refuses_an_empty_part(validation):
+    with pytest.raises(ValueError, match=f"validation={validation}"):
+        numbered(np.arange(20) % 10).hold_out(validation)
+
+
+def test_fingerprint_tells_content_apart():
+    one, two = numbered([0, 1, 2]), numbered([0, 1, 2])
+    assert one.fingerprint() == two.fingerprint() and len(one.fingerprint()) == 16
+    two.images[2, 0, 1, 1] = 1
+    assert one.fingerprint() != two.fingerprint()
+    assert one.fingerprint() != numbered([0, 1, 1]).fingerprint()
+
+
+def test_normalise_is_the_formula():
+    images = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8)
+    expected = images.numpy().astype(np.float64) / 255
+    for channel in range(3):
+        expected[:, channel] = (expected[:, channel] - data.MEAN[channel]) / data.STD[channel]
+    result = data.normalise(images)
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+    torch.testing.assert_close(data.normalise(images[0]), result[0])
+    torch.testing.assert_close(data.normalise(images.float() / 255), result)
+    for wrong in (images[:, :2], images[0, 0]):
+        with pytest.raises(ValueError, match="must be"):
+            data.normalise(wrong)
+
+
+# --- CIFAR in every layout ------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A small CIFAR-10 under `small.root`, for which the published facts are replaced."""
+    small = SmallCifar()
+    small.root = tmp_path / "data"
+    monkeypatch.setitem(cifar.PUBLISHED, "cifar10", small.facts())
+    monkeypatch.setenv("VIT_TEACH_DATA", str(small.root))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+    return small
+
+
+WRITERS = {
+    "folder": lambda s: s.write_folder(s.root),
+    "archive": lambda s: s.write_archive(s.root),
+    "parquet": lambda s: s.write_parquet(s.root / "cifar10"),
+    "parquet as on the hub": lambda s: s.write_parquet(s.root / "cifar10" / "plain_text"),
+    "parquet in pieces": lambda s: s.write_parquet(s.root / "cifar10", pieces=2),
+}
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_every_layout_gives_the_same_images(small, layout):
+    WRITERS[layout](small)
+    for split in ("train", "test"):
+        images = data.load("cifar10", split)
+        np.testing.assert_array_equal(images.images, small.images[split])
+        np.testing.assert_array_equal(images.labels, small.labels[split])
+        assert images.source == "CIFAR-10"
+        assert (images.split, images.classes) == (split, cifar.CIFAR10_CLASSES)
+
+
+def test_both_decoders_give_the_same_pixels(small, monkeypatch):
+    encoded = [encode(image, form) for image in small.images["test"] for form in ("PNG", "JPEG")]
+    with_torchvision = cifar._decode(encoded)
+    monkeypatch.setitem(sys.modules, "torchvision.io", None)
+    np.testing.assert_array_equal(cifar._decode(encoded), with_torchvision)
+
+
+def test_a_complete_copy_is_preferred_to_a_partial_one(small):
+    folder = small.write_folder(small.root)
+    (folder / "data_batch_3").unlink()
+    archive = small.write_archive(small.root)
+    assert cifar.find("cifar10") == archive
+    assert len(data.load("cifar10", "train")) == 50
+
+
+def test_unknown_names(small):
+    with pytest.raises(ValueError, match="name='mnist' must be one of cifar10, cifar100"):
+        data.load("mnist")
+    with pytest.raises(ValueError, match="split='val' must be one of train, test"):
+        data.load("cifar10", "val")
+
+
+# --- copies that differ a little ------------------------------------------------------------
+
+
+def test_jpeg_copy_is_used_and_named(small):
+    small.write_parquet(small.root / "cifar10", form="JPEG")
+    assert data.load("cifar10").source == "CIFAR-10, JPEG re-encoding"
+
+
+def test_slightly_different_pixels_are_named(small):
+    brighter = small.images["train"] + (small.images["train"] < 255).astype(np.uint8)
+    small.write_parquet(small.root / "cifar10", images=brighter)
+    assert data.load("cifar10").source == "CIFAR-10, pixels differ from the published ones"
+    assert data.load("cifar10", "test").source == "CIFAR-10"
+
+
+def test_official_file_with_another_md5_is_named(small):
+    file = small.write_folder(small.root) / "data_batch_1"
+    content = pickle.loads(file.read_bytes(), encoding="bytes")
+    file.write_bytes(pickle.dumps(content, protocol=4))
+    assert data.load("cifar10").source == "CIFAR-10, files differ from the official ones"
+
+
+# --- copies that cannot be used -------------------------------------------------------------
+
+
+def refused(small, file, *words):
+    """Loading fails, names the file, says what to do, and leaves every file as it was."""
+    before = {f: f.read_bytes() for f in small.root.rglob("*") if f.is_file()}
+    with pytest.raises(cifar.DataError) as error:
+        data.load("cifar10", "train")
+    message = str(error.value)
+    assert str(file) in message and "python -m vit_teach.download cifar10" in message
+    for word in words:
+        assert word in message
+    assert {f: f.read_bytes() for f in small.root.rglob("*") if f.is_file()} == before
+
+
+def test_truncated_parquet(small):
+    file = small.write_parquet(small.root / "cifar10") / "train-00000-of-00001.parquet"
+    file.write_bytes(file.read_bytes()[:-1000])
+    refused(small, file, "truncated")
+
+
+def test_missing_piece_of_parquet(small):
+    folder = small.write_parquet(small.root / "cifar10", pieces=2)
+    (folder / "train-00001-of-00002.parquet").unlink()
+    refused(small, folder, "25 images", "has 50")
+
+
+def test_parquet_of_something_else(small):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    file = small.write_parquet(small.root / "cifar10") / "train-00000-of-00001.parquet"
+    pa.parquet.write_table(pa.table({"text": ["a"]}), file)
+    refused(small, file, "not CIFAR parquet")
+
+
+def test_wrong_count(small):
+    images, labels = small.images["train"][:40], small.labels["train"][:40]
+    folder = small.write_parquet(small.root / "cifar10", images=images, labels=labels)
+    refused(small, folder / "train-00000-of-00001.parquet", "40 images", "has 50")
+
+
+@pytest.mark.parametrize("label", [3, 11])
+def test_unbalanced_classes(small, label):
+    labels = small.labels["train"].copy()
+    labels[labels == 4] = label
+    folder = small.write_parquet(small.root / "cifar10", labels=labels)
+    refused(small, folder / "train-00000-of-00001.parquet", "0 to", "each should hold 5")
+
+
+def test_negative_label(small):
+    labels = small.labels["train"].copy()
+    labels[0] = -1
+    folder = small.write_parquet(small.root / "cifar10", labels=labels)
+    refused(small, folder / "train-00000-of-00001.parquet", "label -1")
+
+
+def test_wrong_pixels(small):
+    folder = small.write_parquet(small.root / "cifar10", images=255 - small.images["train"] // 2)
+    refused(small, folder / "train-00000-of-00001.parquet", "pixel mean")
+
+
+@pytest.mark.parametrize("broken", [b"", b"no picture at all", "cut", "large"])
+def test_undecodable_picture(small, broken):
+    images = [encode(image, "PNG") for image in small.images["train"]]
+    if broken == "cut":
+        broken = images[7][:100]
+    elif broken == "large":
+        broken = encode(np.zeros((3, 40, 40), np.uint8), "PNG")
+    images[7] = broken
+    folder = small.write_parquet(small.root / "cifar10", images=images)
+    refused(small, folder / "train-00000-of-00001.parquet", "picture 7 cannot be decoded")
+
+
+def test_truncated_archive(small):
+    file = small.write_archive(small.root)
+    file.write_bytes(file.read_bytes()[:-3000])
+    refused(small, file, "truncated")
+
+
+def test_archive_that_is_none(small):
+    file = small.write_archive(small.root)
+    file.write_text("<html>Service Unavailable</html>")
+    refused(small, file, "cannot be read")
+
+
+def test_truncated_official_file(small):
+    file = small.write_folder(small.root) / "data_batch_2"
+    file.write_bytes(file.read_bytes()[:500])
+    refused(small, file.parent, "data_batch_2")
+
+
+def test_official_file_of_another_kind(small):
+    file = small.write_folder(small.root) / "data_batch_2"
+    file.write_bytes(pickle.dumps({b"data": [1, 2, 3]}))
+    refused(small, file.parent, "data_batch_2")
+
+
+class Evil:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return open, (self.target, "w")
+
+
+def test_a_pickle_that_would_run_something_is_not_run(small, tmp_path):
+    target = str(tmp_path / "made by the pickle")
+    file = small.write_folder(small.root) / "data_batch_2"
+    file.write_bytes(pickle.dumps({b"data": Evil(target)}))
+    refused(small, file.parent, "data_batch_2", "asks to run", "open")
+    assert not os.path.exists(target)
+    pickle.loads(file.read_bytes())[b"data"].close()  # an ordinary unpickler does run it
+    assert os.path.exists(target)
+
+
+@pytest.mark.parametrize("module, name", [("builtins", "eval"), ("numpy", "load"), ("os", "open")])
+def test_the_unpickler_knows_few_names(module, name):
+    with pytest.raises(cifar.DataError, match=name):
+        cifar._unpickle(f"c{module}\n{name}\n.".encode(), "data_batch_1")
+
+
+# --- no copy --------------------------------------------------------------------------------
+
+
+def test_no_copy(small):
+    assert cifar.find("cifar10") is None
+    with pytest.raises(FileNotFoundError, match="does not exist.*vit_teach.download cifar10"):
+        data.load("cifar10")
+    small.root.mkdir()
+    with pytest.raises(FileNotFoundError, match="no CIFAR-10.*or set VIT_TEACH_DATA"):
+        data.load("cifar10")
+
+
+def test_one_split_only(small):
+    (small.write_parquet(small.root / "cifar10") / "test-00000-of-00001.parquet").unlink()
+    assert len(data.load("cifar10", "train")) == 50
+    with pytest.raises(FileNotFoundError, match=r"no CIFAR-10 \(test\)"):
+        data.load("cifar10", "test")
+
+
+def test_half_downloaded(small):
+    part = small.root / "cifar10" / "cifar-10-python.tar.gz.12ab.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"1234")
+    with pytest.raises(FileNotFoundError, match="half downloaded.*goes on from there") as error:
+        data.load("cifar10")
+    assert str(part) in str(error.value) and part.read_bytes() == b"1234"
+
+
+def test_incomplete_official_folder(small):
+    folder = small.write_folder(small.root)
+    (folder / "data_batch_3").unlink()
+    with pytest.raises(FileNotFoundError, match="incomplete: it lacks data_batch_3"):
+        data.load("cifar10")
+    assert len(data.load("cifar10", "test")) == 20
+
+
+def test_pyarrow_is_asked_for_by_name(small, monkeypatch):
+    small.write_parquet(small.root / "cifar10")
+    true_import = builtins.__import__
+
+    def no_pyarrow(name, *rest):
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return true_import(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", no_pyarrow)
+    with pytest.raises(ImportError, match="pip install pyarrow"):
+        data.load("cifar10")
+
+
+def test_load_or_shapes_says_which(small, capsys):
+    stand_in = data.load_or_shapes("cifar10", "test")
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1 and "built-in shape" in line and "no CIFAR-10" in line
+    assert stand_in.split == "test" and len(stand_in) == 2000
+    file = small.write_archive(small.root)
+    assert data.load_or_shapes("cifar10", "test").source == "CIFAR-10"
+    assert capsys.readouterr().out == "Data: CIFAR-10, test, 20 images.\n"
+    file.write_bytes(b"damaged")
+    with pytest.raises(cifar.DataError):
+        data.load_or_shapes("cifar10", "test")
+
+
+def test_data_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIT_TEACH_DATA", str(tmp_path))
+    assert data.data_folder() == tmp_path
+    monkeypatch.delenv("VIT_TEACH_DATA")
+    assert str(data.data_folder()) == os.path.join(ROOT, "data")  # this is a checkout
+    monkeypatch.setattr(cifar, "__file__", str(tmp_path / "site-packages" / "vit_teach" / "x.py"))
+    monkeypatch.chdir(tmp_path)
+    assert data.data_folder() == tmp_path / "data"
+
+
+# --- the cache ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cached(small, monkeypatch):
+    """A copy that has been loaded once; `small.reads` counts the readings of the source."""
+    small.write_parquet(small.root / "cifar10")
+    small.reads, read_files = 0, cifar.read_files
+
+    def counting(*arguments):
+        small.reads += 1
+        return read_files(*arguments)
+
+    monkeypatch.setattr(cifar, "read_files", counting)
+    data.load("cifar10")
+    small.cache = small.root / "cifar10" / "decoded" / "cifar10-train.npz"
+    return small
+
+
+def test_the_second_load_reads_only_the_cache(cached):
+    images = data.load("cifar10")
+    np.testing.assert_array_equal(images.images, cached.images["train"])
+    assert cached.reads == 1 and images.source == "CIFAR-10"
+    assert os.listdir(cached.cache.parent) == [cached.cache.name]  # nothing temporary is left
+    images.images[0] = 0  # a reader may write on the copy in memory
+    np.testing.assert_array_equal(data.load("cifar10").images, cached.images["train"])
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
+def test_a_damaged_cache_is_rebuilt(cached, damage):
+    good = cached.cache.read_bytes()
+    middle = len(good) // 2
+    cached.cache.write_bytes(
+        {
+            "flip": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+            "cut": good[:middle],
+            "empty": b"",
+            "text": b"no cache",
+        }[damage]
+    )
+    np.testing.assert_array_equal(data.load("cifar10").images, cached.images["train"])
+    assert cached.reads == 2
+    data.load("cifar10")
+    assert cached.reads == 2
+
+
+def test_a_changed_source_is_read_again(cached):
+    file = cached.root / "cifar10" / "train-00000-of-00001.parquet"
+    write_parquet_file(file, cached.images["train"][::-1], cached.labels["train"][::-1])
+    os.utime(file, (1, 1))
+    images = data.load("cifar10")
+    np.testing.assert_array_equal(images.images, cached.images["train"][::-1])
+    assert cached.reads == 2
+
+
+def test_a_read_only_copy_is_cached_in_the_home_of_the_user(small, tmp_path):
+    folder = small.write_parquet(small.root / "cifar10")
+    folder.chmod(0o555)
+    try:
+        data.load("cifar10")
+        assert sorted(os.listdir(folder)) == [
+            "test-00000-of-00001.parquet",
+            "train-00000-of-00001.parquet",
+        ]
+        (cache,) = (tmp_path / "user-cache" / "vit_teach").iterdir()
+        assert cache.name.startswith("cifar10-train-")
+    finally:
+        folder.chmod(0o755)
+
+
+def test_no_place_for_a_cache_is_no_error(small, tmp_path, monkeypatch):
+    small.write_parquet(small.root / "cifar10").chmod(0o555)
+    (tmp_path / "user-cache").write_text("a file where the folder should be")
+    try:
+        assert len(data.load("cifar10")) == 50
+    finally:
+        (small.root / "cifar10").chmod(0o755)
+
+
+# --- the true CIFAR-10 ----------------------------------------------------------------------
+
+
+@pytest.mark.cifar10
+def test_real_cifar10():
+    train, test = data.load("cifar10", "train"), data.load("cifar10", "test")
+    assert train.images.shape == (50_000, 3, 32, 32) and test.images.shape == (10_000, 3, 32, 32)
+    assert train.source.startswith("CIFAR-10") and train.classes[3] == "cat"
+    rest, held = train.hold_out(5000)
+    assert held.labels.bincount().tolist() == [500] * 10 and len(rest) == 45_000
+    assert rest.subset(500).labels.bincount().tolist() == [50] * 10
+    colours = data.normalise(test.images[:2000])
+    assert colours.mean().abs() < 0.1 and abs(colours.std() - 1) < 0.1
+
+
+@pytest.mark.cifar10
+def test_real_cifar10_from_the_cache_is_quick():
+    data.load("cifar10", "train"), data.load("cifar10", "test")
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        data.load("cifar10", "train"), data.load("cifar10", "test")
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.5
+
+
+# --- your own pictures ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Two classes, "blue" and "red", of two-coloured pictures in several formats."""
+    root = tmp_path / "mine"
+    for name in ("red", "blue"):
+        (root / name).mkdir(parents=True)
+        Image.new("RGB", (60, 40), name).save(root / name / "a.png")
+    return root
+
+
+def test_folder_reads_classes_in_order(own):
+    (own / "red" / "notes.txt").write_text("not a picture")
+    (own / "red" / ".hidden.png").write_text("neither")
+    (own / ".git").mkdir()
+    for number, suffix in enumerate(["jpg", "bmp", "gif", "webp", "tiff"]):
+        Image.new("RGB", (9 + number, 30), "red").save(own / "red" / f"{number}.{suffix}")
+    images = data.folder(own, size=(16, 24))
+    assert images.classes == ("blue", "red") and images.source == "folder mine"
+    assert images.images.shape == (7, 3, 16, 24)
+    assert images.labels.tolist() == [0, 1, 1, 1, 1, 1, 1]
+    red = images.images[1:].float()
+    assert (red[:, 0] > 245).all() and (red[:, 1:] < 10).all()
+
+
+def test_folder_kinds_of_pictures(own):
+    half = Image.new("RGBA", (8, 8), (255, 0, 0, 0))  # see-through: white
+    half.paste((0, 0, 255, 255), (0, 0, 4, 8))
+    half.save(own / "blue" / "rgba.png")
+    half.convert("P").save(own / "blue" / "palette.png")
+    Image.new("L", (8, 8), 100).save(own / "blue" / "grey.png")
+    Image.fromarray(np.full((8, 8), 100 * 256 + 7, np.uint16)).save(own / "blue" / "grey16.png")
+    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(own / "blue" / "cmyk.jpg")
+    images = data.folder(own, size=8).images
+    by_name = dict(zip(["a", "cmyk", "grey", "grey16", "palette", "rgba"], images, strict=False))
+    assert by_name["cmyk"].min() > 250
+    assert (by_name["grey"] == 100).all() and (by_name["grey16"] == 100).all()
+    assert by_name["rgba"][:, 0, 0].tolist() == [0, 0, 255]
+    assert by_name["rgba"][:, 0, 7].tolist() == [255, 255, 255]
+    assert by_name["palette"].shape == (3, 8, 8)
+
+
+def test_folder_turns_and_crops(own):
+    picture = Image.new("RGB", (40, 20), "red")
+    picture.paste("blue", (0, 0, 40, 10))  # upper half blue
+    exif = picture.getexif()
+    exif[0x0112] = 3  # the camera was held upside down
+    picture.save(own / "blue" / "turned.png", exif=exif)
+    image = data.folder(own, size=10).images[1]
+    assert image[:, 1, 5].tolist() == [255, 0, 0] and image[:, 8, 5].tolist() == [0, 0, 255]
+    stripes = Image.new("RGB", (90, 30), "white")
+    stripes.paste("black", (30, 0, 60, 30))
+    stripes.save(own / "blue" / "centre.png")
+    assert data.folder(own, size=10).images[1].max() < 30  # only the black centre is left
+
+
+def test_folder_resizes_without_aliasing(own):
+    fine = np.indices((256, 256)).sum(0) % 2 * 255
+    Image.fromarray(fine.astype(np.uint8)).save(own / "blue" / "fine.png")
+    image = data.folder(own, size=16).images[1].float()
+    assert (image - 127.5).abs().max() < 8
+
+
+def test_folder_names_what_is_wrong(own, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        data.folder(tmp_path / "nowhere")
+    with pytest.raises(data.DataError, match="has no sub-folders"):
+        data.folder(own / "red")
+    with pytest.raises(ValueError, match="size=.0, 0. must be at least 1"):
+        data.folder(own, size=0)
+    cut = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(cut, "PNG")
+    (own / "red" / "cut.png").write_bytes(cut.getvalue()[:300])
+    (own / "red" / "text.jpg").write_text("no picture")
+    with pytest.raises(data.DataError, match="cut.png.*text.jpg.*repair or remove"):
+        data.folder(own)
+    (own / "empty").mkdir()
+    with pytest.raises(data.DataError, match="empty holds no picture"):
+        data.folder(own)
+
+
+# --- the photograph, and what an import costs -----------------------------------------------
+
+
+@settings(max_examples=5, deadline=None)
+@given(height=st.integers(8, 64), width=st.integers(8, 64))
+def test_photograph(height, width):
+    image = data.photograph((height, width))
+    assert image.dtype == torch.uint8 and image.shape == (3, height, width)
+    assert image.float().std() > 20
+
+
+def test_photograph_as_it_is():
+    assert data.photograph().shape == (3, 600, 512)
+    assert data.photograph(32).shape == (3, 32, 32)
+
+
+def test_import_is_light():
+    code = (
+        "import sys, vit_teach.data; "
+        "print([m for m in ('pyarrow', 'PIL', 'matplotlib', 'torchvision') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
