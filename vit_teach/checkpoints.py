@@ -99,8 +99,9 @@ def load(path):
     try:
         with torch.device("meta"):  # shapes without memory
             _check_fit(zoo.build(config), state, path)
-    except RuntimeError as error:
-        raise ValueError(f"{path} describes a model that cannot be built: {error}") from error
+    except (RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} describes a model that cannot be built: {reason}") from error
     model = zoo.build(config)
     load_strict(model, state, path)
     return model.eval()

@@ -20,7 +20,10 @@ def pick_device(name="auto"):
     present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if name == "auto":
         name = next((kind for kind, there in present.items() if there()), "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device={name!r} must be 'auto', 'cpu', 'cuda' or 'mps'") from error
     if device.type in present and not present[device.type]():
         raise ValueError(f"device={name!r} is not available on this machine: use 'auto' or 'cpu'")
     return device

@@ -49,6 +49,7 @@ def patchify(images, patch_size, order="cpp"):
     ``r * W / PW + c``. Raises ``ValueError`` for a size that does not fit.
     Source: ViT paper, section 3.1.
 
+    >>> import torch
     >>> patchify(torch.zeros(2, 3, 8, 12), 4).shape
     torch.Size([2, 6, 48])
     """
@@ -68,6 +69,7 @@ def unpatchify(patches, patch_size, image_size, channels=3, order="cpp"):
     ``patches`` is (B, N, C * PH * PW); sizes are in pixels. Returns (B, C, H, W). Raises
     ``ValueError`` if the sequence does not fit the sizes.
 
+    >>> import torch
     >>> images = torch.rand(2, 3, 8, 12)
     >>> torch.equal(unpatchify(patchify(images, 4), 4, (8, 12)), images)
     True

@@ -56,6 +56,7 @@ class ResNetConfig:
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut: (B, C, H, W) to (B, C', H / stride, W / stride).
 
+    >>> import torch
     >>> BasicBlock(4, 8, stride=2)(torch.zeros(2, 4, 8, 12)).shape
     torch.Size([2, 8, 4, 6])
     """
@@ -83,6 +84,7 @@ class ResNet(nn.Module):
     ``forward`` takes float images (B, C, H, W) and returns logits (B, K). Raises ``ValueError`` if
     the image is not of the configuration's size.
 
+    >>> import torch
     >>> ResNet(ResNetConfig(width=4))(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """
