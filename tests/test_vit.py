@@ -336,16 +336,17 @@ def test_one_seed_one_model():
 # --- The configuration ----------
 
 
+SIDE = st.integers(1, 4)
+TOKENS = st.sampled_from([(True, "cls"), (True, "mean"), (False, "mean")])
+
+
 @few
-@given(
-    st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4),
-    st.integers(1, 3), st.integers(1, 4), st.sampled_from([(True, "cls"), (True, "mean"), (False, "mean")]),
-)  # fmt: skip
+@given(SIDE, SIDE, SIDE, SIDE, st.integers(1, 3), st.integers(1, 4), TOKENS)
 def test_any_valid_size_runs(gh, gw, ph, pw, heads, head_dim, tokens):
     class_token, pool = tokens
     config = ViTConfig(
-        image_size=(gh * ph, gw * pw), patch_size=(ph, pw), num_classes=3, embed_dim=heads * head_dim,
-        depth=1, num_heads=heads, mlp_ratio=1.5, class_token=class_token, pool=pool,
+        image_size=(gh * ph, gw * pw), patch_size=(ph, pw), num_classes=3, mlp_ratio=1.5, depth=1,
+        embed_dim=heads * head_dim, num_heads=heads, class_token=class_token, pool=pool,
     )  # fmt: skip
     assert config.grid_size == (gh, gw) and config.num_patches == gh * gw
     assert config.num_tokens == gh * gw + class_token and config.head_dim == head_dim

@@ -1,0 +1,89 @@
+"""Where and how precisely to compute; no test here needs a GPU."""
+
+import pytest
+import torch
+
+from vit_teach.device import autocast, pick_device, pick_precision, set_threads
+
+CPU = torch.device("cpu")
+
+
+def has(monkeypatch, cuda, mps):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    "cuda, mps, expected",
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_takes_the_fastest_there_is(monkeypatch, cuda, mps, expected):
+    has(monkeypatch, cuda, mps)
+    assert pick_device().type == expected
+    assert pick_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_is_not_there(monkeypatch, name):
+    has(monkeypatch, False, False)
+    with pytest.raises(ValueError, match=f"device='{name}' is not available on this machine"):
+        pick_device(name)
+
+
+def test_a_device_that_does_not_exist():
+    with pytest.raises(ValueError, match="device='toaster'"):
+        pick_device("toaster")
+
+
+@pytest.mark.parametrize("bf16, amx", [(True, False), (False, True), (False, False)])
+def test_auto_precision_on_a_processor(monkeypatch, bf16, amx):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    assert pick_precision("auto", CPU) == ("bfloat16" if bf16 or amx else "float32")
+    for name in ("float32", "bfloat16"):
+        assert pick_precision(name, CPU) == name
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_auto_precision_on_gpus(monkeypatch, supported):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+    expected = "bfloat16" if supported else "float32"
+    assert pick_precision("auto", torch.device("cuda")) == expected
+    assert pick_precision("auto", torch.device("mps")) == "float32"
+
+
+def test_older_torch_without_the_probes_takes_float32(monkeypatch):
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, probe, raising=False)
+    assert pick_precision("auto", CPU) == "float32"
+
+
+@pytest.mark.parametrize(
+    "name, expected", [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+def test_autocast_changes_products_and_not_weights(name, expected):
+    layer = torch.nn.Linear(2, 2)
+    with autocast(CPU, name):
+        assert layer(torch.ones(1, 2)).dtype == expected
+    assert layer.weight.dtype == torch.float32
+    assert layer(torch.ones(1, 2)).dtype == torch.float32
+
+
+def test_threads():
+    before = torch.get_num_threads()
+    try:
+        assert set_threads() == before
+        assert set_threads(1) == 1 == torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.0, "2", True, 10**6])
+def test_bad_threads(threads):
+    with pytest.raises(ValueError, match=r"threads=.* must be an integer from 1 to"):
+        set_threads(threads)
+
+
+def test_bad_precision():
+    with pytest.raises(ValueError, match=r"precision='half' must be one of \('auto', 'float32'"):
+        pick_precision("half", CPU)
