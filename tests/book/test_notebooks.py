@@ -6,7 +6,7 @@ import nbformat
 import pages
 import pytest
 
-ALLOWED_IMPORTS = {"vit_teach", "torch", "matplotlib"}
+ALLOWED_IMPORTS = {"vit_teach", "torch", "torchvision", "matplotlib"}
 
 
 @pytest.fixture(params=pages.CHAPTERS)
@@ -45,7 +45,7 @@ def test_the_first_code_cell_is_the_set_up(notebook):
     assert code_cells(notebook)[0].source.splitlines()[0] == "import vit_teach as vt"
 
 
-def test_nothing_but_torch_matplotlib_and_our_package_is_imported(notebook):
+def test_only_torch_torchvision_matplotlib_and_our_package_are_imported(notebook):
     for cell in code_cells(notebook):
         for node in ast.walk(ast.parse(cell.source)):
             names = []

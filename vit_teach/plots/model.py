@@ -33,8 +33,7 @@ def gelu_forms():
 def by_depth(panels, xlabel="block"):
     """Lines against the number of the block, a panel for each quantity; returns the Figure.
 
-    ``panels`` is a dictionary of titles and dictionaries of names and lists of numbers. The
-    vertical axes are logarithmic.
+    ``panels`` is a dictionary of titles and dictionaries of names and lists of numbers.
 
     >>> import matplotlib.pyplot as plt
     >>> plt.close(by_depth({"length": {"pre-norm": [1.0, 2.0], "post-norm": [1.0, 1.0]}}))
@@ -44,8 +43,7 @@ def by_depth(panels, xlabel="block"):
         for (name, values), mark, colour in zip(lines.items(), "osv^", CYCLE, strict=False):
             place = range(1, len(values) + 1)
             ax.plot(place, values, f"{mark}-", color=colour, label=name, markersize=4)
-        ax.set_yscale("log")
-        ax.set(title=title, xlabel=xlabel)
+        ax.set(title=title, xlabel=xlabel, ylim=(0, None))
         ax.grid(True)
     axes[0, 0].legend()
     return opened
@@ -179,6 +177,6 @@ def small_run(losses, chance):
     ax.plot(range(1, len(losses) + 1), losses, color=COLOURS["blue"])
     ax.axhline(chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
     ax.text(len(losses), chance, "guessing", ha="right", va="bottom", color=COLOURS["grey"])
-    ax.set(xlabel="step", ylabel="loss", yscale="log")
+    ax.set(xlabel="step", ylabel="loss", yscale="log", ylim=(None, 2 * max(chance, *losses)))
     ax.grid(True)
     return opened

@@ -1,0 +1,165 @@
+"""Chapters 5 and 6: what they build by hand equals the package, and their solutions run."""
+
+import functools
+import re
+
+import nbformat
+import pages
+import pytest
+import torch
+import torch.nn.functional as F
+
+import vit_teach as vt
+
+CHAPTERS = {"05_attention": 5, "06_encoder": 4}  # and the number of exercises
+SKIPPED = re.compile(r"vt\.plots\.|Timer|times\.items")  # figures and the stop-watch
+FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+
+
+@functools.cache
+def notebook(name):
+    return nbformat.read(pages.ROOT / "book" / f"{name}.ipynb", as_version=4)
+
+
+@functools.cache
+def chapter(name):
+    """The variables of a chapter after its cells, without its figures and its stop-watch."""
+    variables = {}
+    for cell in notebook(name).cells:
+        if cell.cell_type == "code" and not SKIPPED.search(cell.source):
+            exec(compile(cell.source, f"{name}: {cell.id}", "exec"), variables)
+    torch.set_printoptions(profile="default")
+    return variables
+
+
+def solutions(name):
+    """The code of each exercise's solution, in order."""
+    text = "\n".join(c.source for c in notebook(name).cells if c.cell_type == "markdown")
+    parts = re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
+    return ["\n".join(FENCE.findall(part)) for part in parts]
+
+
+def same(first, second, tolerance=1e-12):
+    torch.testing.assert_close(first, second, rtol=0, atol=tolerance)
+
+
+def randomised(model, seed=0):
+    torch.manual_seed(seed)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.double().eval()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_exercise_has_hints_and_a_solution_with_code(name):
+    text = "\n".join(c.source for c in notebook(name).cells if c.cell_type == "markdown")
+    exercises = re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
+    assert len(exercises) == CHAPTERS[name]
+    for exercise, code in zip(exercises, solutions(name), strict=True):
+        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
+        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
+        assert "assert" in code
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(n, i) for n, count in CHAPTERS.items() for i in range(count)]
+)
+def test_the_solution_runs(name, number):
+    exec(compile(solutions(name)[number], f"{name}: solution {number + 1}", "exec"),
+         dict(chapter(name)))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tokens", "dim", "heads"), [(7, 12, 3), (5, 20, 4), (1, 6, 1), (9, 14, 7)]
+)
+def test_attention_by_hand_is_the_package_and_pytorch(tokens, dim, heads):
+    built = chapter("05_attention")
+    package = randomised(vt.MultiHeadAttention(dim, heads))
+    x = torch.randn(2, tokens, dim, dtype=torch.float64)
+    for name in ("LoopAttention", "Attention"):
+        by_hand = built[name](dim, heads).double()
+        by_hand.load_state_dict(package.state_dict(), strict=True)
+        same(by_hand(x), package(x))
+    q, k, v = by_hand.split(x)
+    mixed = F.scaled_dot_product_attention(q, k, v)
+    same(by_hand.proj(mixed.transpose(1, 2).flatten(2)), package(x))
+
+
+def test_the_trap_has_right_shapes_and_wrong_numbers():
+    built = chapter("05_attention")
+    package = randomised(vt.MultiHeadAttention(20, 4))
+    wrong = built["WrongAttention"](20, 4).double()
+    wrong.load_state_dict(package.state_dict())
+    x = torch.randn(2, 7, 20, dtype=torch.float64)
+    assert wrong(x).shape == package(x).shape
+    assert (wrong(x) - package(x)).abs().max() > 0.01
+
+
+def test_small_parts_by_hand_are_pytorch_and_the_package():
+    built = chapter("06_encoder")
+    x = 3 * torch.randn(2, 7, 12, dtype=torch.float64)
+    same(built["gelu"](x), F.gelu(x))
+    same(built["gelu_tanh"](x), F.gelu(x, approximate="tanh"))
+    norm = randomised(torch.nn.LayerNorm(12, eps=1e-6))
+    by_hand = built["LayerNorm"](12).double()
+    by_hand.load_state_dict(norm.state_dict())
+    same(by_hand(x), norm(x))
+    mlp = randomised(vt.Mlp(12, 20))
+    by_hand = built["Mlp"](12, 20).double()
+    by_hand.load_state_dict(mlp.state_dict())
+    same(by_hand(x), mlp(x))
+
+
+def test_block_by_hand_is_the_package():
+    package = randomised(vt.EncoderBlock(12, 3, mlp_dim=20))
+    by_hand = chapter("06_encoder")["Block"](12, 3, 20).double()
+    by_hand.load_state_dict(package.state_dict(), strict=True)
+    x = torch.randn(2, 7, 12, dtype=torch.float64)
+    same(by_hand(x), package(x))
+    post_norm = chapter("06_encoder")["PostNormBlock"](12, 3, 20).double()
+    post_norm.load_state_dict(package.state_dict())
+    assert (post_norm(x) - package(x)).abs().max() > 0.1
+
+
+SIZES = {"image_size": (24, 40), "patch_size": 8, "in_channels": 3, "num_classes": 7,
+         "embed_dim": 20, "depth": 2, "num_heads": 4, "mlp_ratio": 2.2}  # fmt: skip
+
+
+def made_by_hand(package):
+    model = chapter("06_encoder")["HandMadeViT"]((24, 40), 8, 3, 20, 2, 4, 44, 7).double()
+    model.load_state_dict(package.state_dict(), strict=True)
+    return model
+
+
+def test_model_by_hand_is_the_package():
+    package = randomised(vt.VisionTransformer(vt.ViTConfig(**SIZES)))
+    images = torch.randn(3, 3, 24, 40, dtype=torch.float64)
+    same(made_by_hand(package)(images), package(images), 1e-10)
+
+
+def test_model_by_hand_is_timm():
+    timm = pytest.importorskip("timm.models.vision_transformer", reason="timm is not installed")
+    theirs = randomised(
+        timm.VisionTransformer(
+            img_size=(24, 40), patch_size=8, num_classes=7, embed_dim=20, depth=2, num_heads=4,
+            mlp_ratio=2.2,
+        )  # fmt: skip
+    )
+    images = torch.randn(3, 3, 24, 40, dtype=torch.float64)
+    same(made_by_hand(theirs)(images), theirs(images), 1e-10)
+
+
+def test_the_counts_of_the_chapter_cover_every_released_size():
+    published = chapter("06_encoder")["published"]
+    assert set(published) == {name for name in vt.PRESETS if name.startswith("ViT-")}
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_picture_has_alt_text_and_a_word_on_what_to_see(name):
+    cells = notebook(name).cells
+    for cell, after in zip(cells, cells[1:], strict=False):
+        if cell.cell_type == "code" and "vt.plots." in cell.source:
+            assert after.cell_type == "markdown" or "print(" in after.source
+            # A plotly figure carries its own text.
+            if not re.search(r"plots\.(sharpness|where_it_sits)", cell.source):
+                assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
