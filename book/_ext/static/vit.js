@@ -11,7 +11,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // What scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
   const makeReachable = () => {
     document.querySelectorAll("pre, div.math, .output, .pst-scrollable-table-container").forEach((box) => {
-      if (box.scrollWidth > box.clientWidth + 1 && !box.hasAttribute("tabindex")) box.tabIndex = 0;
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     });
   };
   makeReachable();
