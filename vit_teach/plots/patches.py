@@ -161,16 +161,17 @@ def explore_patch_size(image, patch_sizes=(8, 14, 16, 28, 32, 56, 112)):
     that does not divide the image.
 
     >>> explore_patch_size(torch.zeros(3, 32, 32, dtype=torch.uint8), (4, 8)).layout.title.text
-    'patch 4 × 4: 64 tokens of 48 numbers, 4,096 attention entries'
+    'patch 4 × 4: 64 tokens of 48 numbers<br>4,096 attention entries'
     """
     height, width = image.shape[1:]
     views = [grid_view(height, width, patch) for patch in patch_sizes]
     alt = (
         "A photograph under a grid of square patches, with a slider for the patch size. "
         "Smaller patches make more tokens and many more attention entries: "
-        + "; ".join(view["title.text"] for view in views) + "."
+        + "; ".join(view["title.text"].replace("<br>", ", ") for view in views) + "."
     )  # fmt: skip
-    fig = plotly_figure(alt, height=560, margin={"t": 56, "r": 8, "l": 8, "b": 90})
+    fig = plotly_figure(alt, height=560, margin={"t": 64, "r": 8, "l": 8, "b": 90})
+    fig.update_layout(dragmode=False, modebar_remove=["select2d", "lasso2d", "toImage"])
     hidden = {"visible": False, "fixedrange": True}
     fig.update_xaxes(range=[0, width], constrain="domain", **hidden)
     fig.update_yaxes(range=[height, 0], scaleanchor="x", constrain="domain", **hidden)
@@ -205,10 +206,10 @@ def grid_view(height, width, patch):
     path += "".join(f"M0,{y}H{width}" for y in range(patch, height, patch))
     count = gh * gw
     title = (
-        f"patch {patch} × {patch}: {count:,} tokens of {3 * patch * patch:,} numbers, "
+        f"patch {patch} × {patch}: {count:,} tokens of {3 * patch * patch:,} numbers<br>"
         f"{count * count:,} attention entries"
     )
-    line = {"type": "path", "path": path, "line": {"color": "white", "width": 1.5}}
+    line = {"type": "path", "path": path, "line": {"color": "white", "width": 1.2}}
     return {"shapes": [line], "title.text": title}
 
 
@@ -231,8 +232,8 @@ def roadmap(image, patch_size):
 
     The image should make six patches or more: six vectors are drawn. Returns the Figure.
 
-    >>> len(roadmap(torch.rand(3, 12, 12), 4).axes)
-    3
+    >>> len(roadmap(torch.rand(3, 12, 12), 4).axes[0].child_axes)
+    2
     """
     fig, axes = figure(7.2, 4.6)
     axes.set(xlim=(-1, 102), ylim=(-3, 61))

@@ -1,0 +1,137 @@
+"""Chapters 1 and 2: what they build by hand equals the package; the exercises' solutions run."""
+
+import re
+
+import matplotlib.pyplot as plt
+import nbformat
+import pages
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vit_teach as vt
+
+pytestmark = pytest.mark.xdist_group("chapters_01_02")  # one worker runs the cells once
+CHAPTERS = ("01_why_patches", "02_patchify")
+
+
+def cells(name):
+    return nbformat.read(pages.ROOT / "book" / f"{name}.ipynb", as_version=4).cells
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    """name of a chapter -> the names its cells have defined, after all of them ran."""
+    ran = {}
+
+    def run(name):
+        if name not in ran:
+            ran[name] = {}
+            for cell in cells(name):
+                if cell.cell_type == "code":
+                    exec(compile(cell.source, f"{name}:{cell.id}", "exec"), ran[name])
+                    plt.close("all")
+        return ran[name]
+
+    return run
+
+
+def exercises(name):
+    """(title, code of the check, code of the solution) of each exercise of a chapter."""
+    text = "\n\n".join(cell.source for cell in cells(name) if cell.cell_type == "markdown")
+    parts = re.split(r"^`{4}\{admonition\} (Exercise .+)$", text, flags=re.M)[1:]
+    for title, body in zip(parts[::2], parts[1::2], strict=True):
+        code = re.findall(r"^```python\n(.*?)^```$", body, flags=re.M | re.S)
+        assert len(code) == 2, f"{title} needs one check and one solution"
+        yield title, *code
+
+
+ALL = [(name, *parts) for name in CHAPTERS for parts in exercises(name)]
+IDS = [f"{name[:2]}-{title[:10]}" for name, title, _, _ in ALL]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_exercises_say_level_minutes_and_goal_and_give_hints(name):
+    text = "\n\n".join(cell.source for cell in cells(name) if cell.cell_type == "markdown")
+    titles = re.findall(r"Exercise \d: .+ \((?:easy|medium|hard), \d+ min\)", text)
+    assert 3 <= len(titles) <= 5
+    assert text.count("**Goal:**") == len(titles) == text.count("{dropdown} Solution")
+    assert text.count("{dropdown} Hint") >= len(titles)
+
+
+@pytest.mark.parametrize(("name", "title", "check", "solution"), ALL, ids=IDS)
+def test_the_solution_passes_the_check(name, title, check, solution, chapter):
+    space = dict(chapter(name))
+    exec(compile(solution, f"{title}: solution", "exec"), space)
+    exec(compile(check, f"{title}: check", "exec"), space)
+
+
+@pytest.mark.parametrize(("name", "title", "check", "solution"), ALL, ids=IDS)
+def test_the_check_fails_without_the_solution(name, title, check, solution, chapter):
+    with pytest.raises(NameError):
+        exec(compile(check, f"{title}: check", "exec"), dict(chapter(name)))
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_figure_has_a_text_alternative(name):
+    for cell in cells(name):
+        if cell.cell_type == "code" and "vt.plots." in cell.source:
+            if "explore_" in cell.source:  # plotly: the figure itself carries the text
+                continue
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60, cell.id
+            assert cell.source.rstrip().endswith(";"), f"{cell.id} would show its figure twice"
+
+
+sizes = st.tuples(*(st.integers(1, 5) for _ in range(6)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=sizes, order=st.sampled_from(["cpp", "ppc"]))
+def test_patchify_of_chapter_2_is_the_packages(chapter, size, order):
+    built = chapter("02_patchify")
+    batch, channels, gh, gw, ph, pw = size
+    images = torch.arange(batch * channels * gh * ph * gw * pw).reshape(
+        batch, channels, gh * ph, -1
+    )
+    patches = built["patchify"](images, (ph, pw), order)
+    assert torch.equal(patches, vt.patchify(images, (ph, pw), order))
+    back = built["unpatchify"](patches, (ph, pw), (gh * ph, gw * pw), channels, order)
+    assert torch.equal(back, images)
+    assert torch.equal(back, vt.unpatchify(patches, (ph, pw), (gh * ph, gw * pw), channels, order))
+    if order == "cpp":
+        assert torch.equal(patches, built["patchify_by_slicing"](images, (ph, pw)))
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 196])
+def test_attention_of_chapter_1_is_the_packages(chapter, tokens):
+    x = torch.randn(tokens, 12, dtype=torch.float64)
+    assert torch.allclose(chapter("01_why_patches")["attention"](x), vt.attend(x, x, x), atol=1e-12)
+
+
+def test_attention_grows_about_as_the_square(chapter):
+    measured = chapter("01_why_patches")["measured"]
+    assert 8 < measured[4096] / measured[1024] < 64  # 16 would be the square
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_kmeans_of_chapter_1(chapter, k):
+    kmeans = chapter("01_why_patches")["kmeans"]
+    centres = torch.eye(8)[:k, :3] * 10 + torch.arange(k)[:, None] * 40.0  # far apart
+    pixels = centres.repeat(20, 1) + torch.rand(20 * k, 3)
+    palette, nearest = kmeans(pixels, k)
+    assert palette.shape == (k, 3) and nearest.shape == (20 * k,)
+    distance = torch.cdist(pixels, palette)
+    assert torch.equal(nearest, distance.argmin(dim=1))
+    again, _ = kmeans(pixels, k)
+    assert torch.equal(palette, again)  # the same seed, the same palette
+
+
+def test_the_two_wrong_cuts_have_the_right_shape_and_the_wrong_content(chapter):
+    built = chapter("02_patchify")
+    images = torch.randn(2, 3, 8, 12)
+    right = vt.patchify(images, 4)
+    for name in ("only_reshape", "unfold_then_reshape"):
+        wrong = built[name](images, 4)
+        assert wrong.shape == right.shape and not torch.equal(wrong, right)
+        assert torch.equal(wrong.flatten().sort().values, right.flatten().sort().values)
