@@ -1,12 +1,14 @@
 """vit_teach.data and vit_teach.cifar: image sets, CIFAR in every layout, damage, cache, folders."""
 
 import builtins
+import hashlib
 import io
 import os
 import pickle
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +164,34 @@ def test_every_layout_gives_the_same_images(small, layout):
         np.testing.assert_array_equal(images.labels, small.labels[split])
         assert images.source == "CIFAR-10"
         assert (images.split, images.classes) == (split, cifar.CIFAR10_CLASSES)
+
+
+@pytest.mark.parametrize("layout", ["parquet", "folder"])
+def test_cifar100_fine_labels(small, monkeypatch, layout):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    images, labels = np.repeat(small.images["test"], 5, 0), np.arange(100) * 7 % 100
+    mean, deviation = cifar._pixel_statistics(images)
+    facts = cifar.PUBLISHED["cifar100"]
+    facts = replace(facts, counts={"train": 100}, pixels={"train": (mean, deviation)})
+    file = small.root / "cifar100" / "cifar100" / "train-00000-of-00001.parquet"
+    if layout == "folder":
+        file = small.root / "cifar100" / "cifar-100-python" / "train"
+    file.parent.mkdir(parents=True)
+    if layout == "folder":
+        content = {b"data": images.reshape(100, -1), b"fine_labels": labels.tolist()}
+        file.write_bytes(pickle.dumps({**content, b"coarse_labels": [0] * 100}, protocol=2))
+        md5 = hashlib.md5(file.read_bytes()).hexdigest()
+        facts = replace(facts, files={"train": {"train": md5}})
+    else:
+        rows = [{"bytes": encode(image, "PNG")} for image in images]
+        table = pa.table({"img": rows, "fine_label": labels, "coarse_label": [0] * 100})
+        pa.parquet.write_table(table, file)  # no class names inside: the usual ones count
+    monkeypatch.setitem(cifar.PUBLISHED, "cifar100", facts)
+    loaded = data.load("cifar100")
+    assert (loaded.images.numpy() == images).all() and (loaded.labels.numpy() == labels).all()
+    assert loaded.source == "CIFAR-100" and loaded.classes[labels[3]] == "chimpanzee"
 
 
 def test_both_decoders_give_the_same_pixels(small, monkeypatch):
