@@ -48,8 +48,8 @@ PAGES = {
 
 CHUNK = 1 << 18  # bytes read at a time
 TIMEOUT = 30  # seconds without a byte after which a connection counts as cut
-ATTEMPTS = 5  # cut connections in a row, without a new byte, before a source is given up
-PAUSE = 1.0  # seconds before the first new attempt; doubled each time
+ATTEMPTS = 3  # cut connections in a row, without a new byte, before a source is given up
+PAUSE = 2.0  # seconds before the first new attempt; doubled each time
 
 
 class DownloadError(RuntimeError):
