@@ -70,7 +70,7 @@ def similarity_tiles(tables, grid):
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
-        picture = ax.imshow(tiles(cosine_similarity(table), grid), **SIMILARITY)
+        picture = ax.imshow(tiles(cosine_similarity(table), grid).numpy(), **SIMILARITY)
         ax.set_title(name)
     opened.colorbar(picture, ax=axes, label="cosine similarity", shrink=0.5)
     return opened
@@ -109,8 +109,9 @@ def similarity_explorer(tables, grid):
         }
         for n in range(gh * gw)
     ]
-    slider = {"active": start, "steps": steps, "pad": {"t": 36}, "font": {"color": "rgba(0,0,0,0)"}}
-    slider["currentvalue"] = {"prefix": "position: "}
+    slider = {"active": start, "steps": steps, "pad": {"t": 64}, "ticklen": 0, "minorticklen": 0}
+    slider["font"] = {"size": 1}  # 64 labels have no room: only the chosen one is shown
+    slider["currentvalue"] = {"prefix": "position: ", "font": {"size": 14}}
     opened.update_layout(sliders=[slider])
     return opened
 
@@ -120,14 +121,15 @@ def _add_picture(opened, name, number):
     suffix = "" if number == 1 else str(number)
     opened.add_heatmap(
         xaxis=f"x{suffix}", yaxis=f"y{suffix}", zmin=-1, zmax=1, colorscale="RdBu",
-        reversescale=True, showscale=number == 1, colorbar={"title": {"text": "cosine"}},
+        reversescale=True, showscale=False,
         hovertemplate="row %{y}, column %{x}: %{z}<extra></extra>", name=name,
     )  # fmt: skip
+    axis = {"showticklabels": False, "ticks": "", "showgrid": False, "zeroline": False}
+    title = {"text": name, "font": {"size": 12}}
     opened.update_layout({
-        f"xaxis{suffix}": {"title": {"text": name}, "showticklabels": False, "showgrid": False,
-                           "zeroline": False, "scaleanchor": f"y{suffix}", "constrain": "domain"},
-        f"yaxis{suffix}": {"autorange": "reversed", "showticklabels": False, "showgrid": False,
-                           "zeroline": False, "constrain": "domain"},
+        f"xaxis{suffix}": {**axis, "title": title, "scaleanchor": f"y{suffix}",
+                           "constrain": "domain"},
+        f"yaxis{suffix}": {**axis, "autorange": "reversed", "constrain": "domain"},
     })  # fmt: skip
 
 
@@ -143,8 +145,9 @@ def table_image(table, title=""):
     opened, ax = figure(7.2, 3.2)
     top = table.abs().max().item()
     picture = ax.imshow(
-        table.detach(), cmap=DIVERGING, vmin=-top, vmax=top, aspect="auto", interpolation="nearest"
-    )
+        table.detach().numpy(), cmap=DIVERGING, vmin=-top, vmax=top, aspect="auto",
+        interpolation="nearest",
+    )  # fmt: skip
     ax.set(xlabel="column of the table (0 to D - 1)", ylabel="position", title=title)
     opened.colorbar(picture, ax=ax)
     return opened
@@ -165,11 +168,11 @@ def offset_similarity(one, two, grid):
     _check_grid({"one": one, "two": two}, grid)
     gh, gw = grid
     opened, (left, right) = figure(7.2, 2.9, columns=2)
-    left.plot(cosine_similarity(one)[0], color=CYCLE[0])
+    left.plot(cosine_similarity(one)[0].numpy(), color=CYCLE[0])
     for row in range(1, gh):
         left.axvline(row * gw, color=CYCLE[1], linewidth=0.8, linestyle="--")
     left.set(xlabel="difference of the patch numbers", ylabel="similarity", title="1-D table")
-    near = cosine_similarity(two)[0].reshape(gh, gw)
+    near = cosine_similarity(two)[0].reshape(gh, gw).numpy()
     picture = right.imshow(near, cmap=SEQUENTIAL, interpolation="nearest", vmax=1)
     right.set(xlabel="columns apart", ylabel="rows apart", title="2-D table")
     opened.colorbar(picture, ax=right)
@@ -203,10 +206,10 @@ def resized_slice(table, old_grid, new_grid, column, prefix_tokens=0):
 
 def _centres(grid):
     """Where the centres of a row of patches lie, as fractions of the width (gw,)."""
-    return (torch.arange(grid[1]) + 0.5) / grid[1]
+    return (torch.arange(grid[1]).numpy() + 0.5) / grid[1]
 
 
 def _top_row(table, grid, column, prefix_tokens):
     """One column of a table (1, prefix_tokens + N, D) along the top row of its grid (gw,)."""
     plane = table[0, prefix_tokens:, column].detach().reshape(tuple(grid))  # (gh, gw)
-    return plane[0]
+    return plane[0].numpy()

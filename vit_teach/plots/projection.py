@@ -40,7 +40,8 @@ def sliding_filter(image, dense, patch_size):
     """
     step = int(patch_size)
     opened, axes = figure(7.2, 1.95, columns=3)
-    top = dense.abs().max().item()
+    dense = dense.detach().numpy()
+    top = abs(dense).max()
     colours = {"cmap": DIVERGING, "vmin": -top, "vmax": top, "interpolation": "nearest"}
     show_pixels(axes[0], image, "the image")
     axes[1].imshow(dense, **colours)
@@ -89,7 +90,7 @@ def filter_shares(banks, count=48):
     opened, ax = figure(7.2, 3.0)
     dashes = ("-", "--", ":", "-.")
     for (name, weight), colour, dash in zip(banks.items(), CYCLE, dashes, strict=False):
-        total = principal_filters(weight)[1][:count].cumsum(0)  # (R,)
+        total = principal_filters(weight)[1][:count].cumsum(0).numpy()  # (R,)
         ax.plot(range(1, len(total) + 1), 100 * total, dash, color=colour, label=name)
     ax.set(xlabel="patterns kept", ylabel="variance of the bank (%)", ylim=(0, 102))
     ax.grid(True)
