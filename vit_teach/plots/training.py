@@ -50,8 +50,8 @@ def augmentation_grid(originals, altered, names=()):
             axes[row, 0].set_ylabel(names[row], fontsize=9)
         for copy in range(copies):
             show_pixels(axes[row, 1 + copy], altered[row, copy])
-    axes[0, 0].set_title("original", fontsize=10)
-    axes[0, 1].set_title("as trained on", fontsize=10)
+    axes[0, 0].set_title("original", fontsize=9)
+    axes[0, (1 + copies) // 2].set_title("as trained on", fontsize=9)
     return opened
 
 

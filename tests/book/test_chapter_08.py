@@ -1,0 +1,141 @@
+"""Chapter 8: what it builds by hand equals PyTorch and the package; its solutions are right."""
+
+import re
+
+import nbformat
+import pages
+import pytest
+import torch
+import torch.nn.functional as F
+
+import vit_teach as vt
+from vit_teach import optim, shapes, train
+
+CHAPTER = "book/08_training"
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return nbformat.read(pages.ROOT / f"{CHAPTER}.ipynb", as_version=4).cells
+
+
+@pytest.fixture(scope="module")
+def built(cells):
+    """The functions that the chapter defines, in a namespace with its set-up and small data."""
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    space = {}
+    exec(code[0], space)
+    full = shapes.shapes(120, seed=0)
+    space["K"] = len(full.classes)
+    space["train_set"], space["validation_set"] = full.hold_out(20)
+    space["judges"] = space["validation_set"]
+    for source in code[1:]:
+        for function in re.findall(r"^def .*?(?=^\S|\Z)", source, re.MULTILINE | re.DOTALL):
+            exec(function, space)
+    return space
+
+
+def solutions(cells):
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    for part in re.split(r"^### Exercise ", text, flags=re.MULTILINE)[1:]:
+        answer = part.partition("{dropdown} Solution")[2].partition("````")[0]
+        yield int(part[0]), "\n".join(re.findall(r"```python\n(.*?)```", answer, re.DOTALL))
+
+
+def test_every_exercise_has_a_level_a_time_a_goal_a_hint_and_a_solution(cells):
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    parts = re.split(r"^### Exercise ", text, flags=re.MULTILINE)[1:]
+    assert len(parts) == 5
+    for part in parts:
+        assert re.search(r"\*Level: \w+ · \d+ min.* · Goal: ", part)
+        assert "{dropdown} Hint" in part and "{dropdown} Solution" in part
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_solution_runs(cells, built, number):
+    code = dict(solutions(cells))[number]
+    torch.manual_seed(number)
+    exec(code.replace("steps = 150", "steps = 2"), dict(built))
+
+
+def test_every_figure_has_alternative_text(cells):
+    drawn = [c for c in cells if c.cell_type == "code" and c.source.rstrip().endswith(");")]
+    assert len(drawn) == 7 + 1
+    for cell in drawn:
+        assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40
+
+
+def test_adamw_by_hand_is_pytorchs(built):
+    torch.manual_seed(0)
+    theirs = torch.nn.Parameter(torch.randn(3, 5, dtype=torch.float64))
+    mine, m, v = theirs.detach().clone(), 0.0, 0.0
+    optimizer = torch.optim.AdamW([theirs], lr=0.03, betas=(0.8, 0.9), weight_decay=0.2)
+    for t in range(1, 20):
+        theirs.grad = torch.randn_like(theirs) * 10 ** torch.randn(1).item()
+        optimizer.step()
+        mine, m, v = built["adamw_step"](mine, theirs.grad, m, v, t, 0.03, 0.8, 0.9, 0.2)
+    torch.testing.assert_close(mine, theirs.detach(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(40, 24), (24, 40), (7, 7)])
+def test_muon_by_hand_is_pytorchs_up_to_rounding(built, shape):
+    torch.manual_seed(0)
+    theirs = torch.nn.Parameter(torch.randn(shape))
+    start, mine, mean = theirs.detach().clone(), theirs.detach().clone(), torch.zeros(shape)
+    keep = {"weight_decay": 0.05, "adjust_lr_fn": "match_rms_adamw"}
+    optimizer = torch.optim.Muon([theirs], lr=0.01, **keep)
+    for _ in range(3):
+        theirs.grad = torch.randn(shape)
+        optimizer.step()
+        mine, mean = built["muon_step"](mine, theirs.grad, mean, lr=0.01)
+    assert (mine - theirs.detach()).norm() < 0.05 * (mine - start).norm()
+
+
+def test_newton_schulz_brings_singular_values_near_one_and_keeps_the_vectors(built):
+    torch.manual_seed(0)
+    matrix = torch.randn(30, 12) * torch.logspace(0, -2, 12)
+    update = built["newton_schulz"](matrix, dtype=torch.float32)
+    sizes = torch.linalg.svdvals(update)
+    assert 0.5 < sizes.min() and sizes.max() < 1.3
+    U, _, Vt = torch.linalg.svd(matrix, full_matrices=False)
+    inside = U.T @ update @ Vt.T
+    assert (inside - inside.diag().diag()).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(400, 20), (37, 5), (3, 1)])
+def test_the_schedule_by_hand_is_the_packages(built, steps, warmup):
+    mine = [built["rate"](step, steps, warmup) for step in range(steps)]
+    theirs = [optim.schedule(step, steps, warmup) for step in range(steps)]
+    torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("top", "left", "mirrored"), [(0, 8, False), (3, 1, True), (8, 0, True)])
+def test_crop_and_flip_by_hand_is_the_packages(built, top, left, mirrored):
+    image = torch.randint(256, (3, 10, 14), dtype=torch.uint8)
+    padded = F.pad(image[None], (4, 4, 4, 4))
+    theirs = vt.augment.crop(padded, torch.tensor([top]), torch.tensor([left]), (10, 14))
+    theirs = vt.augment.flip(theirs, torch.tensor([mirrored]))
+    assert torch.equal(built["crop_and_flip"](image, top, left, mirrored), theirs[0])
+
+
+def test_the_loop_by_hand_is_the_packages_loop(built):
+    images = built["train_set"]
+    mine, average = built["train_by_hand"](
+        built["fresh"](seed=3), images.images, images.labels, steps=5, B=12, lr=1e-3, seed=3
+    )
+    config = train.TrainConfig(
+        steps=5, batch_size=12, learning_rate=1e-3, seed=3, evaluations=5,
+        precision="float32", device="cpu",
+    )  # fmt: skip
+    start = built["fresh"](seed=3)
+    best, history = train.train(start, images, built["validation_set"], config, quiet=True)
+    torch.testing.assert_close(mine, [row["train_loss"] for row in history.curve])
+    torch.testing.assert_close(average, [p.detach() for p in best.parameters()])
+
+
+def test_the_recorded_runs_are_there_and_complete():
+    folder = pages.ROOT / "data" / "results" / "train"
+    assert {"cifar-vit-20min", "cifar-vit-90min"} <= {path.stem for path in folder.glob("*.json")}
+    for card in vt.results.read_cards(folder):
+        assert card["status"] == "complete" and card["data"]["source"].startswith("CIFAR-10")
+        assert "test_n" in card["metrics"] and "val_accuracy" in card["curves"]
