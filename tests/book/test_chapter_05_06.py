@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import vit_teach as vt
 
 CHAPTERS = {"05_attention": 5, "06_encoder": 4}  # and the number of exercises
-SKIPPED = re.compile(r"vt\.plots\.|Timer|times\.items")  # figures and the stop-watch
+SKIPPED = re.compile(r"vt\.plots\.|seconds\(|times\.items")  # figures and the stop-watch
 FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 
 
