@@ -9,6 +9,7 @@ it, and a run that was stopped goes on exactly as if it had not been.
 
 import copy
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -25,10 +26,12 @@ from .data import normalise
 from .device import PRECISIONS, autocast, pick_device, pick_precision, set_threads
 from .optim import OPTIMIZERS, make_optimizers, schedule, set_learning_rate
 
-
 # Settings that may change when a stopped run goes on: they move the work, not its outcome (but for
 # rounding: sums are taken in another order).
 WHERE_IT_RUNS = ("device", "threads", "compile")
+
+
+SAVE_SECONDS = 30  # how often a run writes its checkpoint
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,7 @@ class Trainer:
         )
         self.augment = Augment(config.augment, seed=config.seed)
         self.done = 0
+        self.losses, self.hits = [], []  # of the steps since the last look at validation images
         self.steps = self.count_steps()
         self.history = History(
             self.steps, precision=self.precision, threads=self.threads, device=self.device.type
@@ -273,6 +277,7 @@ class Trainer:
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "history": asdict(self.history),
+            "recent": [self.losses, self.hits],
         }
 
     def load_state_dict(self, state):
@@ -284,6 +289,7 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.history = History(**state["history"])
+        self.losses, self.hits = (list(values) for values in state["recent"])
 
 
 def train(model, train_set, validation_set, config, folder=None, quiet=False):
@@ -308,7 +314,10 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
     if resumed:
         config_now = _with_steps(config, resumed["trainer"]["steps"])
         trainer = Trainer(model, train_set, validation_set, config_now)
-        trainer.load_state_dict(resumed["trainer"])
+        try:
+            trainer.load_state_dict(resumed["trainer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{checkpoint} holds a run of another model") from error
     else:
         trainer = Trainer(model, train_set, validation_set, config)
 
@@ -328,23 +337,21 @@ def run_steps(trainer, save, quiet=False):
     shown = sys.stderr.isatty() and not quiet
     bar = tqdm(total=trainer.steps, initial=trainer.done, unit="step", disable=not shown)
     seconds_before, began, saved_at = history.seconds, time.perf_counter(), time.perf_counter()
-    losses, hits = [], []
     with StopRequest() as stop, bar:
         while trainer.done < trainer.steps:
             loss, accuracy = trainer.step()
-            losses.append(loss)
-            hits.append(accuracy)
+            trainer.losses.append(loss)
+            trainer.hits.append(accuracy)
             bar.update()
             history.images += config.batch_size
             history.seconds = seconds_before + time.perf_counter() - began
             if trainer.done in looks:
                 last = trainer.done == trainer.steps
-                row = _look(trainer, trainer.validation_set if last else small, losses, hits)
-                losses, hits = [], []
+                row = _look(trainer, trainer.validation_set if last else small)
                 history.seconds = seconds_before + time.perf_counter() - began
                 if not quiet:
                     bar.write(_line(row, trainer.steps), file=sys.stdout)
-            if stop.requested or time.perf_counter() - saved_at > 30:
+            if stop.requested or time.perf_counter() - saved_at > SAVE_SECONDS:
                 save()
                 saved_at = time.perf_counter()
             if stop.requested:
@@ -352,7 +359,7 @@ def run_steps(trainer, save, quiet=False):
     save()
 
 
-def _look(trainer, images, losses, hits):
+def _look(trainer, images):
     """Add a row to the history's curve: what training and validation look like at this step."""
     val_accuracy, val_loss = evaluate(trainer.best, images, precision=trainer.precision)
     row = {
@@ -360,12 +367,13 @@ def _look(trainer, images, losses, hits):
         "epoch": trainer.done * trainer.config.batch_size / len(trainer.train_set),
         "seconds": trainer.history.seconds,
         "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-        "train_loss": sum(losses) / len(losses),
-        "train_accuracy": sum(hits) / len(hits),
+        "train_loss": sum(trainer.losses) / len(trainer.losses),
+        "train_accuracy": sum(trainer.hits) / len(trainer.hits),
         "val_loss": val_loss,
         "val_accuracy": val_accuracy,
     }
     trainer.history.curve.append(row)
+    trainer.losses, trainer.hits = [], []
     return row
 
 
@@ -429,11 +437,16 @@ def read_checkpoint(path, train_set, config):
     """
     if not path.exists():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        settings = state["config"]
+    except (RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
+        message = f"{path} is damaged or not a checkpoint: delete it to start anew"
+        raise ValueError(message) from error
     for name, value in asdict(config).items():
-        if name not in WHERE_IT_RUNS and state["config"][name] != value:
+        if name not in WHERE_IT_RUNS and settings.get(name) != value:
             raise ValueError(
-                f"{path} holds a run with {name}={state['config'][name]!r}, not {value!r}: "
+                f"{path} holds a run with {name}={settings.get(name)!r}, not {value!r}: "
                 "use the same settings to go on, or another folder to start anew"
             )
     if state["data"] != train_set.fingerprint():
