@@ -60,7 +60,7 @@ def test_solution_runs(cells, built, number):
 
 def test_every_figure_has_alternative_text(cells):
     drawn = [c for c in cells if c.cell_type == "code" and c.source.rstrip().endswith(");")]
-    assert len(drawn) == 7 + 1
+    assert len(drawn) == 8
     for cell in drawn:
         assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40
 

@@ -127,7 +127,7 @@ def learning_curves(runs, chance=None):
     for ax, (title, curve) in zip(axes[0], runs.items(), strict=True):
         curve = columns(curve)
         ax.plot(curve["epoch"], curve["train_accuracy"], "s--", color=TRAIN, markersize=4,
-                label="training images, altered as trained on")  # fmt: skip
+                label="training images, as trained on")  # fmt: skip
         ax.plot(curve["epoch"], curve["val_accuracy"], "o-", color=VALIDATION, markersize=4,
                 label="validation images")  # fmt: skip
         if chance is not None:
