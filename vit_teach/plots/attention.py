@@ -129,7 +129,7 @@ def sharpness(q, k, names, factors=(0, 0.25, 0.5, 1, 2, 4, 8)):
         "slider that multiplies the queries. At factor 0 all weights are equal; the larger the "
         "factor, the closer each row comes to a single 1.",
         height=430,
-        margin={"l": 100, "t": 56, "r": 16, "b": 40},
+        margin={"l": 100, "t": 100, "r": 16, "b": 40},
     )
     active, steps = factors.index(1) if 1 in factors else 0, []
     for i, factor in enumerate(factors):
@@ -141,15 +141,15 @@ def sharpness(q, k, names, factors=(0, 0.25, 0.5, 1, 2, 4, 8)):
     fig.update_traces(
         zmin=0, zmax=1, colorscale=[[0, "#F7FBFF"], [1, "#6BAED6"]],  # pale under dark numbers
         texttemplate="%{z:.2f}", textfont={"color": "#111111"},
-        colorbar={"title": {"text": "weight"}},
+        showscale=False,  # every cell shows its number
         hovertemplate="%{y} looks at %{x}: %{z:.3f}<extra></extra>",
     )  # fmt: skip
     slider = {"active": active, "steps": steps, "currentvalue": {"prefix": "queries times "}}
     return fig.update_layout(
-        title={"text": _sharpened(q, k, factors[active])[1], "font": {"size": 15}},
+        title={"text": _sharpened(q, k, factors[active])[1], "font": {"size": 15}, "y": 0.98},
         yaxis={"autorange": "reversed", "title": {"text": "query"}},
-        xaxis={"title": {"text": "key"}},
-        sliders=[{**slider, "pad": {"t": 48}}],
+        xaxis={"title": {"text": "key"}, "side": "top"},
+        sliders=[{**slider, "pad": {"t": 24}}],
     )
 
 

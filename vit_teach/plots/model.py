@@ -131,8 +131,8 @@ def where_it_sits(models):
         height=210 + 40 * len(models),
         barmode="stack",
         margin={"l": 110, "t": 60, "r": 16, "b": 130},
-        legend={"orientation": "h", "y": -0.25, "yanchor": "top", "traceorder": "normal"},
-        xaxis={"title": {"text": "share (%)"}, "range": [0, 100]},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "traceorder": "normal"},
+        xaxis={"range": [0, 100], "ticksuffix": " %"},
         yaxis={"autorange": "reversed"},
     )
     bars = _bars(models, "params", 1e6, "million") + _bars(models, "macs", 1e9, "GMACs")
