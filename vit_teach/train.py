@@ -330,7 +330,17 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
 
 
 def run_steps(trainer, save, quiet=False):
-    """Take the steps that are left, look at validation images on the way, save now and then."""
+    """Take the steps that are left, look at validation images on the way, save now and then.
+
+    ``save`` is called without arguments: every half minute, at a wish to stop, and at the end.
+
+    >>> import vit_teach as vt
+    >>> images = vt.shapes.shapes(20, seed=0)
+    >>> model = vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Nano"])
+    >>> trainer = Trainer(model, images, images, TrainConfig(steps=2, batch_size=4))
+    >>> run_steps(trainer, save=lambda: print("saved after step", trainer.done), quiet=True)
+    saved after step 2
+    """
     history, config = trainer.history, trainer.config
     looks = {round(trainer.steps * (i + 1) / config.evaluations) for i in range(config.evaluations)}
     small = trainer.validation_set.subset(min(1000, len(trainer.validation_set)))
