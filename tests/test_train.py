@@ -222,11 +222,14 @@ def test_killed_or_interrupted_then_resumed_is_bit_equal(tmp_path):
     assert "Traceback" not in message
     finish(whole)
     expected = checkpoints.load(tmp_path / "whole" / "weights.safetensors").state_dict()
+    again = []
     for folder in ("killed", "asked"):
         assert not (tmp_path / folder / "weights.safetensors").exists()
         saved = torch.load(tmp_path / folder / "checkpoint.pt", weights_only=True)
         assert 4 <= saved["trainer"]["done"] <= 6
-        finish(start("-m", "vit_teach.train", *command(folder)))
+        again.append(start("-m", "vit_teach.train", *command(folder)))
+    for folder, process in zip(("killed", "asked"), again, strict=True):
+        finish(process)
         weights = checkpoints.load(tmp_path / folder / "weights.safetensors").state_dict()
         assert_same_state(weights, expected)
         cards = [json.loads((tmp_path / f / "card.json").read_text()) for f in ("whole", folder)]
