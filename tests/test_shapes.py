@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vit_teach.shapes import CLASSES, CORNERS, OUTLINES, shapes
+from vit_teach.shapes import CLASS_COLOURS, CLASSES, CORNERS, OUTLINES, shapes, stand_in
 
 KINDS = list(CLASSES)
 
@@ -103,3 +103,18 @@ def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError) as error:
         shapes(**{"n": 5, **arguments})
     assert message in str(error.value)
+
+
+def test_a_colour_hint_moves_the_background_only_towards_the_class():
+    plain, hinted = shapes(200, seed=3), shapes(200, seed=3, colour_hint=1.0)
+    assert torch.equal(plain.labels, hinted.labels)
+    corner = hinted.images[:, :, 0, 0].float() / 255  # (N, 3): background, but for litter
+    wanted = torch.from_numpy(CLASS_COLOURS)[hinted.labels]
+    near = (corner - wanted).abs().amax(dim=1) < 0.45  # the slope and the grain stay
+    assert near.float().mean() > 0.9
+    assert ((plain.images[:, :, 0, 0].float() / 255 - wanted).abs().amax(dim=1) < 0.45).sum() < 80
+
+
+def test_the_stand_in_hints_a_little():
+    assert len(stand_in("train")) == 10_000
+    assert "colour hint 0.3" in stand_in("test").source

@@ -107,6 +107,18 @@ def load(path):
     return model.eval()
 
 
+def recorded(name):
+    """One of the book's own trained models: data/weights/NAME.safetensors of the repository.
+
+    Raises ``ValueError`` if there is no such file.
+
+    >>> recorded("cifar-vit-20min").config.embed_dim
+    128
+    """
+    folder = Path(__file__).resolve().parents[1] / "data" / "weights"
+    return load(folder / f"{name}.safetensors")
+
+
 def load_strict(model, state, source="state"):
     """Copy a state dict into ``model``: every name there, no other, every shape right.
 

@@ -263,6 +263,18 @@ def read_cards(folder: str | Path, experiment: str | None = None) -> list[dict]:
     return [card for card in cards if experiment in (None, card["experiment"])]
 
 
+def recorded(experiment: str) -> list[dict]:
+    """The book's own cards of an experiment: those under data/results of the repository.
+
+    Raises FileNotFoundError where the package does not lie in its repository, or the experiment
+    has no cards.
+
+    >>> {card["experiment"] for card in recorded("train")}
+    {'train'}
+    """
+    return read_cards(Path(__file__).resolve().parents[1] / "data" / "results" / experiment)
+
+
 def _read_card(path: Path) -> dict:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))  # broken JSON is a ValueError too

@@ -51,7 +51,7 @@ class TrainConfig:
     minutes: float | None = None
     batch_size: int = 128
     optimizer: str = "muon"
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
     label_smoothing: float = 0.1

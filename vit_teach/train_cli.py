@@ -11,7 +11,7 @@ from . import checkpoints, cost, data, results, zoo
 from .augment import POLICIES
 from .device import PRECISIONS
 from .optim import OPTIMIZERS
-from .shapes import shapes
+from .shapes import stand_in
 from .train import TrainConfig, evaluate, train
 
 SELECTION = (
@@ -33,7 +33,7 @@ def make_parser():
         "OUT/card.json (settings, curves, accuracies), OUT/weights.safetensors (the trained model) "
         "and, on the way, OUT/checkpoint.pt (so that the same command goes on after a stop).",
         epilog="Example: python -m vit_teach.train --preset CIFAR-ViT-Tiny --dataset cifar10 "
-        "--minutes 20 --out runs/vit-20min",
+        "--minutes 20 --out runs/cifar-vit-20min",
     )
     add = parser.add_argument
     small = [name for name in zoo.names() if name.startswith("CIFAR-")]
@@ -49,7 +49,7 @@ def make_parser():
     add("--out", required=True, type=Path, metavar="FOLDER", help="where to write the results")
     add("--batch-size", type=int, default=128, help="images in one step (default: %(default)s)")
     add("--optimizer", choices=OPTIMIZERS, default="muon", help="(default: %(default)s)")
-    add("--learning-rate", type=float, default=2e-3, help="at its peak (default: %(default)s)")
+    add("--learning-rate", type=float, default=3e-3, help="at its peak (default: %(default)s)")
     add("--weight-decay", type=float, default=0.05, help="(default: %(default)s)")
     add("--warmup", type=float, default=0.05,
         help="part of the steps in which the rate rises (default: %(default)s)")
@@ -79,7 +79,7 @@ def load_sets(name, validation, seed=0):
     [9000, 1000, 2000]
     """
     if name == "shapes":
-        full, test = shapes(10_000, seed=seed), shapes(2_000, seed=seed, split="test")
+        full, test = stand_in("train"), stand_in("test")
     elif name in ("cifar10", "cifar100"):
         full, test = data.load(name, "train"), data.load(name, "test")
     else:
@@ -109,7 +109,13 @@ def main(arguments=None):
 
 
 def run(options, arguments):
-    """Train as ``options`` say and write the card and the weights. Returns 0."""
+    """Train as ``options`` say and write the card and the weights. Returns 0.
+
+    >>> run(make_parser().parse_args(["--preset", "x", "--steps", "1", "--out", "runs/x"]), [])
+    Traceback (most recent call last):
+    ...
+    ValueError: name='x' must be one of ...
+    """
     config = TrainConfig(
         steps=options.steps, epochs=options.epochs, minutes=options.minutes,
         batch_size=options.batch_size, optimizer=options.optimizer,
