@@ -51,7 +51,11 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Published:
-    """Facts that every good copy of a data set agrees with."""
+    """Facts that every good copy of a data set agrees with.
+
+    >>> PUBLISHED["cifar10"].counts["test"]
+    10000
+    """
 
     title: str
     classes: tuple[str, ...]

@@ -58,7 +58,11 @@ class DownloadError(RuntimeError):
 
 @dataclass(frozen=True)
 class Item:
-    """One file to fetch: from where, to where, and which splits it holds."""
+    """One file to fetch: from where, to where, and which splits it holds.
+
+    >>> Item("https://example.org/a.parquet", Path("a.parquet"), ("test",)).part.suffix
+    '.part'
+    """
 
     url: str
     target: Path

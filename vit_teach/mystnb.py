@@ -37,7 +37,11 @@ def figure_html(figure: dict) -> str:
 
 
 class PlotlyFigure:
-    """myst-nb's interface for one MIME type."""
+    """myst-nb's interface for one MIME type.
+
+    >>> PlotlyFigure.mime_priority_overrides[0][0]
+    'html'
+    """
 
     mime_priority_overrides = [("html", PLOTLY, 4)]
 
