@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_tools import few
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,6 +15,7 @@ from vit_teach.hybrid import STEMS, HybridConfig
 from vit_teach.resnet import ResNetConfig
 from vit_teach.vit import PRESETS, ViTConfig
 
+fewer = settings(few, max_examples=6)
 SIDE = st.integers(1, 3)
 TOKENS = st.sampled_from([(True, "cls", False), (True, "mean", True), (False, "mean", False)])
 POSITIONS = st.sampled_from(["learned", "sincos1d", "sincos2d", "none"])
@@ -45,7 +46,7 @@ def check(config):
     assert 2 * cost.macs(config) == counted_flops(config)  # two FLOPs for a MAC
 
 
-@few
+@fewer
 @given(SIDE, SIDE, SIDE, SIDE, st.integers(1, 4), SIDE, TOKENS, POSITIONS)
 def test_formulas_equal_counters(gh, gw, ph, pw, channels, depth, tokens, position):
     class_token, pool, fc_norm = tokens
@@ -58,19 +59,20 @@ def test_formulas_equal_counters(gh, gw, ph, pw, channels, depth, tokens, positi
     )  # fmt: skip
 
 
-@few
+@fewer
 @given(SIDE, SIDE, st.integers(1, 3), st.sampled_from(STEMS), st.booleans(), SIDE)
 def test_formulas_equal_counters_for_hybrids(gh, gw, halvings, stem, class_token, channels):
     patch = 2**halvings
     check(
         HybridConfig(
             image_size=(gh * patch, gw * patch), patch_size=patch, in_channels=channels,
-            embed_dim=24, num_classes=5, depth=1, num_heads=2, pool="mean", class_token=class_token, stem=stem,
+            embed_dim=24, num_classes=5, depth=1, num_heads=2, pool="mean", class_token=class_token,
+            stem=stem,
         )
     )  # fmt: skip
 
 
-@few
+@fewer
 @given(SIDE, SIDE, SIDE, SIDE, st.sampled_from([8, 14, 20]))
 def test_formulas_equal_counters_for_resnets(height, width, channels, classes, depth):
     check(ResNetConfig((4 * height, 4 * width), channels, classes, width=3, depth=depth))

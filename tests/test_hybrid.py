@@ -83,6 +83,14 @@ def test_overlap_stem_holds_the_plain_projection():
     close(stem(IMAGES), plain(IMAGES), 1e-5)
 
 
+def test_overlap_stem_is_one_convolution_of_a_zero_padded_picture():
+    stem = make(OVERLAP, ConvStem)
+    padded = F.pad(IMAGES, (2, 2, 2, 2))  # (B, 3, 12, 16)
+    columns = F.unfold(padded, 8, stride=4).transpose(1, 2)  # (B, N, 3 * 8 * 8)
+    tokens = columns @ stem.proj.weight.reshape(24, -1).T + stem.proj.bias
+    close(stem(IMAGES), tokens, 1e-5)
+
+
 @pytest.mark.parametrize("config", [SMALL, CCT, OVERLAP])
 def test_neighbouring_tokens_share_pixels(config):
     def seen(token):
