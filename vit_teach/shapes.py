@@ -133,8 +133,7 @@ def _check(n, seed, split, image_size, corner, kind, colour_hint) -> None:
 def _draw_block(random: np.random.Generator, size: int, corner, kind: str, colour_hint: float):
     """One block: (images uint8 (n, 3, S, S), labels (n,))."""
     labels = random.permuted(np.tile(np.arange(10), (_BLOCK // 10, 1)), axis=1).reshape(-1)
-    paper, ink = _two_colours(random, _BLOCK)  # (n, 3) each
-    paper += colour_hint * (CLASS_COLOURS[labels] - paper)
+    paper, ink = _two_colours(random, CLASS_COLOURS[labels], colour_hint)  # (n, 3) each
     canvas = _background(random, paper, size)  # (n, 3, S, S)
     y, x = np.meshgrid(*[np.arange(size, dtype=np.float32) + 0.5] * 2, indexing="ij")  # (S, S)
     if kind == "relation":
@@ -147,10 +146,14 @@ def _draw_block(random: np.random.Generator, size: int, corner, kind: str, colou
     return (canvas.clip(0, 1) * 255).round().astype(np.uint8), labels
 
 
-def _two_colours(random: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (n, 3) in 0..1 of background and object, clearly different from each other."""
-    paper = random.random((n, 3), np.float32)
-    ink = random.random((n, 3), np.float32)
+def _two_colours(random, hint: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (n, 3) in 0..1 of background and object, clearly different from each other.
+
+    The background leans towards the colours `hint` (n, 3), as far as `strength` (0..1) says.
+    """
+    paper = random.random(hint.shape, np.float32)
+    ink = random.random(hint.shape, np.float32)
+    paper += strength * (hint - paper)
     # Too close: move the ink half way round each channel.
     close = np.linalg.norm(paper - ink, axis=1, keepdims=True) < 0.5
     return paper, np.where(close, (paper + 0.5) % 1, ink)
