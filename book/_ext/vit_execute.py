@@ -57,7 +57,7 @@ def choose_cache(app, config) -> None:
 def run_uncached(app, env, docnames) -> None:
     """Run the chapters that have no cached outputs, as many at a time as there are cores.
 
-    A chapter that fails is left to myst-nb, which runs it again and reports the error.
+    A chapter that fails gives a warning (which fails the build) and a page without outputs.
     """
     if app.config.nb_execution_mode != "cache":
         return
@@ -71,7 +71,7 @@ def run_uncached(app, env, docnames) -> None:
                 cache.match_cache_notebook(notebook)
             except KeyError:
                 waiting.append((path, notebook))
-    if len(waiting) < 2:
+    if not waiting:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(len(waiting), cores or 1)
@@ -81,7 +81,7 @@ def run_uncached(app, env, docnames) -> None:
     try:
         with ThreadPoolExecutor(workers) as pool:
             for path, result in pool.map(lambda job: run(*job, app.config), waiting):
-                store(cache, path, result)
+                store(cache, path, result, env)
     finally:
         os.environ.pop("OMP_NUM_THREADS")
         if before is not None:
@@ -96,8 +96,14 @@ def run(path: Path, notebook, config):
     return path, result
 
 
-def store(cache, path: Path, result) -> None:
-    """Put the outputs of a chapter that ran into the cache."""
+def store(cache, path: Path, result, env) -> None:
+    """Put the outputs of a chapter that ran into the cache; report one that failed."""
     if result.err is None:
         bundle = CacheBundleIn(result.nb, str(path), data={"execution_seconds": result.time})
         cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        return
+    LOG.warning("%s failed:\n%s", path.relative_to(ROOT), result.err)
+    # myst-nb would run it a second time.
+    settings = env.mystnb_config
+    failed = [*settings.execution_excludepatterns, path.as_posix()]
+    env.mystnb_config = settings.copy(execution_excludepatterns=failed)

@@ -28,7 +28,9 @@ class Repository:
     def launch_links(self, pagename: str) -> list[tuple[str, str, str]]:
         """(text, icon, address) for each place where the notebook of a page can be run."""
         path = f"{pagename}.ipynb"
-        colab = f"https://colab.research.google.com/github/{self.name}/blob/{NOTEBOOK_BRANCH}/{path}"
+        colab = (
+            f"https://colab.research.google.com/github/{self.name}/blob/{NOTEBOOK_BRANCH}/{path}"
+        )
         binder = f"https://mybinder.org/v2/gh/{self.name}/{self.branch}?urlpath=lab/tree/{path}"
         codespaces = f"https://codespaces.new/{self.name}/tree/{self.branch}?quickstart=1"
         return [

@@ -138,4 +138,3 @@ def test_the_theme_of_a_figure_follows_the_page(site, page):
     light = page.evaluate(colour)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"(before) => ({colour})() !== before", arg=light)
-
