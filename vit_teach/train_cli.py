@@ -98,7 +98,7 @@ def main(arguments=None):
     options = make_parser().parse_args(arguments)
     try:
         return run(options, arguments)
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
