@@ -85,16 +85,17 @@ def over_http(site, site_url, browser, axe_source):
 
     def visit(name: str) -> Seen:
         if name not in found:
-            context = browser.new_context(color_scheme="light")
+            context = browser.new_context(color_scheme="light", reduced_motion="reduce")
             page = context.new_page()
             seen = watch(page, site_url)
             page.set_viewport_size({"width": 1280, "height": 900})
             load(page, site_url + name)
             page.evaluate(axe_source)
+            page.add_style_tag(content="* { transition: none !important }")  # no half-way colours
             for theme, width in SETTINGS:
                 page.emulate_media(color_scheme=theme)
                 page.set_viewport_size({"width": width, "height": 900})
-                page.wait_for_timeout(250)  # colours and sizes follow with a transition
+                page.wait_for_timeout(300)  # sizes follow a little later
                 shown = page.evaluate("document.documentElement.dataset.theme")
                 assert shown == theme, f"{name} shows the {shown} theme, not {theme}"
                 options = json.dumps({"runOnly": WCAG, "preload": False})

@@ -10,11 +10,14 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   // What scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
   const makeReachable = () => {
-    document.querySelectorAll("pre, div.math, .output, .pst-scrollable-table-container").forEach((box) => {
+    document.querySelectorAll("pre, mjx-container, div.math, .output, .pst-scrollable-table-container").forEach((box) => {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     });
   };
   makeReachable();
-  window.addEventListener("load", makeReachable);
+  window.addEventListener("load", () => {
+    makeReachable();
+    window.MathJax?.startup?.promise?.then(makeReachable);
+  });
   window.addEventListener("resize", makeReachable);
 });
