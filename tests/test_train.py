@@ -238,12 +238,17 @@ def test_killed_or_interrupted_then_resumed_is_bit_equal(tmp_path):
 def test_the_second_ctrl_c_is_immediate():
     from vit_teach.train import StopRequest
 
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert stop.requested
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    found = signal.getsignal(signal.SIGINT)
+    before = signal.default_int_handler  # a test run in the background inherits "ignore"
+    signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.requested
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, found)
 
 
 # --- Checkpoints that do not fit ----------

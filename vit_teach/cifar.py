@@ -170,7 +170,13 @@ def _pixel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def data_folder() -> Path:
-    """The folder in which data sets are looked for (it may not exist)."""
+    """The folder in which data sets are looked for (it may not exist).
+
+    It is what VIT_TEACH_DATA names, else data/ of the checkout, else data/ of the current folder.
+
+    >>> isinstance(data_folder(), Path)
+    True
+    """
     if os.environ.get("VIT_TEACH_DATA"):
         return Path(os.environ["VIT_TEACH_DATA"]).expanduser()
     checkout = Path(__file__).resolve().parent.parent
@@ -188,6 +194,9 @@ def find(name: str = "cifar10", root: Path | None = None) -> Path | None:
 
     Raises:
         ValueError: if name is unknown.
+
+    >>> find("cifar10", root=Path("no-such-folder")) is None
+    True
     """
     facts = _published(name)
     held = {
@@ -263,6 +272,10 @@ def read(name: str, split: str, root: Path | None = None):
         ValueError: if name or split is unknown.
         FileNotFoundError: if there is no copy; the message says how to get one.
         DataError: if the copy is damaged; the message names the file.
+
+    >>> read("cifar10", "holiday")
+    Traceback (most recent call last):
+    ValueError: split='holiday' must be one of train, test
     """
     facts = _published(name)
     if split not in facts.counts:
@@ -288,6 +301,10 @@ def read_files(files: list[Path], name: str, split: str):
 
     Raises:
         DataError: if a file is damaged or is not what it should be.
+
+    >>> read_files([Path("gone.parquet")], "cifar10", "test")
+    Traceback (most recent call last):
+    vit_teach.cifar.DataError: gone.parquet cannot be used: ...
     """
     title = _published(name).title
     try:

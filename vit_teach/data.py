@@ -231,6 +231,11 @@ def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
     Args:
         name: "cifar10" or "cifar100".
         split: "train" or "test".
+
+    >>> images = load_or_shapes("cifar10", "test")
+    Data: ...
+    >>> len(images.classes)
+    10
     """
     if find(name) is not None:
         images = load(name, split)
@@ -269,6 +274,10 @@ def folder(path: str | Path, size: int | tuple[int, int] = 32) -> ImageSet:
     Raises:
         FileNotFoundError: if there is no such folder.
         DataError: if a class has no picture, or a picture cannot be read; the files are named.
+
+    >>> folder("no-such-folder")
+    Traceback (most recent call last):
+    FileNotFoundError: path=no-such-folder is not a folder
     """
     path, size = Path(path).expanduser(), (size, size) if isinstance(size, int) else size
     if min(size) < 1:

@@ -90,6 +90,10 @@ def download(name: str, folder: Path | None = None, mirrors: list[str] | None = 
     Raises:
         cifar.DataError: if a copy is there but damaged. Nothing is overwritten.
         DownloadError: if no source delivered; the message lists them and says what to do.
+
+    >>> download("mnist")
+    Traceback (most recent call last):
+    ValueError: name='mnist' must be one of cifar10, cifar100
     """
     if name not in SOURCES:
         raise ValueError(f"name={name!r} must be one of {', '.join(SOURCES)}")
@@ -256,7 +260,11 @@ def _pour(response, file, have: int, total: int | None) -> int:
 
 
 class Bar:
-    """Progress on one line: share, amount, speed, time left. Off a terminal a line per tenth."""
+    """Progress on one line: share, amount, speed, time left. Off a terminal a line per tenth.
+
+    >>> Bar(have=0, total=2_000_000).line(1_000_000).split("%")[0]
+    '[##########          ]  50'
+    """
 
     def __init__(self, have: int, total: int | None):
         self.first, self.total, self.start = have, total, time.monotonic()
@@ -324,7 +332,12 @@ def _failure(name: str, folder: Path, tried: list[str]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """The command line; returns the exit code.
+
+    >>> main(["--help"])
+    Traceback (most recent call last):
+    SystemExit: 0
+    """
     parser = argparse.ArgumentParser(
         prog="python -m vit_teach.download",
         description="Fetch CIFAR-10 or CIFAR-100 (about 170 MB each), check it, and keep it.",

@@ -22,7 +22,7 @@ def split_parameters(model):
     >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=2)
     >>> model = VisionTransformer(config)
     >>> [len(group) for group in split_parameters(model)]
-    [4, 2, 12]
+    [4, 2, 14]
     """
     matrices, decayed, plain = [], [], []
     for name, parameter in model.named_parameters():
