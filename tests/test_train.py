@@ -140,7 +140,7 @@ def test_minutes_become_steps_and_the_measuring_leaves_no_trace(monkeypatch):
     plain = Trainer(fresh(), IMAGES, HELD_OUT, replace(SHORT, steps=measured.steps))
     for _ in range(3):
         assert measured.step() == plain.step()
-    assert_same_state(measured.best.state_dict(), plain.best.state_dict())
+    assert_same_state(measured.current.state_dict(), plain.current.state_dict())
 
 
 def test_minutes_are_kept():
@@ -352,7 +352,7 @@ def test_the_average_follows_the_weights():
     for name, parameter in trainer.average.named_parameters():
         torch.testing.assert_close(parameter.detach(), expected[name])
         assert not torch.equal(parameter, trainer.model.get_parameter(name))
-    assert trainer.best is trainer.average
+    assert trainer.current is trainer.average
     assert Trainer(fresh(), IMAGES, HELD_OUT, replace(SHORT, average=0)).average is None
 
 
@@ -529,3 +529,43 @@ def test_run_steps_saves_at_the_end():
     trainer, saves = Trainer(fresh(), IMAGES, HELD_OUT, replace(SHORT, steps=3)), []
     run_steps(trainer, lambda: saves.append(trainer.done), quiet=True)
     assert saves == [3]
+
+
+def test_the_best_look_is_kept_and_survives_a_stop(tmp_path, monkeypatch):
+    accuracies = iter([0.3, 0.6, 0.5, 0.6])
+    weights = []
+
+    def scripted(model, *_, **__):
+        weights.append({k: v.clone() for k, v in model.state_dict().items()})
+        return next(accuracies), 1.0
+
+    monkeypatch.setattr("vit_teach.train.evaluate", scripted)
+    config = replace(SHORT, evaluations=4, keep="best")
+    stopped = Trainer(fresh(), IMAGES, HELD_OUT, config)
+    for _ in range(6):
+        stopped.losses.append(stopped.step()[0])
+        stopped.hits.append(0.0)
+        if stopped.done % 3 == 0:
+            stopped.look()
+    resumed = Trainer(fresh(seed=9), IMAGES, HELD_OUT, config)
+    resumed.load_state_dict(stopped.state_dict())
+    run_steps(resumed, save=lambda: None, quiet=True)
+    assert len(weights) == 4
+    assert_same_state(resumed.finish().state_dict(), weights[1])  # the first of two equals
+    assert resumed.history.kept_step == 6 and resumed.history.kept["val_accuracy"] == 0.6
+
+
+def test_the_last_step_is_kept_by_default(monkeypatch):
+    accuracies = iter([0.6, 0.5, 0.3])
+    monkeypatch.setattr("vit_teach.train.evaluate", lambda *_, **__: (next(accuracies), 1.0))
+    _, history = run(SHORT)
+    assert history.kept_step == 12 and history.kept["val_accuracy"] == 0.3
+
+
+def test_every_look_takes_all_validation_images(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "vit_teach.train.evaluate", lambda _, images, **__: (seen.append(len(images)) or 0.5, 1.0)
+    )
+    run(SHORT)
+    assert seen == [len(HELD_OUT)] * 3

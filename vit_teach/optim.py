@@ -9,6 +9,7 @@ import math
 import torch
 
 OPTIMIZERS = ("muon", "adamw")
+SCHEDULES = ("cosine", "trapezoid", "constant")
 NO_DECAY = ("pos_embed", "cls_token")
 
 
@@ -70,17 +71,27 @@ def make_optimizers(model, name, learning_rate, weight_decay):
     return optimizers
 
 
-def schedule(step, steps, warmup):
-    """The fraction of the peak rate at ``step`` of ``steps``: a straight rise, then a cosine fall.
+def schedule(step, steps, warmup, shape="cosine"):
+    """The fraction of the peak rate at ``step`` of ``steps``: a straight rise, then ``shape``.
 
-    ``warmup`` is the length of the rise, in steps. The first step has rate 1 / warmup, the last
-    one is just above zero.
+    ``warmup`` is the length of the rise, in steps. After it a "cosine" falls along half a wave; a
+    "trapezoid" stays at the peak and falls straight over the last three tenths; "constant" stays.
+    The first step has rate 1 / warmup; a falling shape ends just above zero. Raises ``ValueError``
+    for another shape.
 
     >>> [round(schedule(step, 10, 2), 2) for step in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.04]
+    >>> [round(schedule(step, 10, 2, "trapezoid"), 2) for step in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 1.0, 0.33]
     """
+    if shape not in SCHEDULES:
+        raise ValueError(f"shape={shape!r} must be one of {SCHEDULES}")
     if step < warmup:
         return (step + 1) / warmup
+    if shape == "constant":
+        return 1.0
+    if shape == "trapezoid":
+        return min(1.0, (steps - step) / (0.3 * steps))
     done = (step - warmup) / max(1, steps - warmup)
     return 0.5 * (1 + math.cos(math.pi * done))
 

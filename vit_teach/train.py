@@ -24,7 +24,7 @@ from tqdm import tqdm
 from .augment import POLICIES, Augment
 from .data import normalise
 from .device import PRECISIONS, autocast, pick_device, pick_precision, set_threads
-from .optim import OPTIMIZERS, make_optimizers, schedule, set_learning_rate
+from .optim import OPTIMIZERS, SCHEDULES, make_optimizers, schedule, set_learning_rate
 
 # Settings that may change when a stopped run goes on: they move the work, not its outcome (but for
 # rounding: sums are taken in another order).
@@ -32,6 +32,7 @@ WHERE_IT_RUNS = ("device", "threads", "compile")
 
 
 SAVE_SECONDS = 30  # how often a run writes its checkpoint
+KEEP = ("last", "best")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class TrainConfig:
 
     ``learning_rate`` is the peak; ``warmup`` a fraction of the steps; ``average`` the decay of the
     running weight average (0: none); ``clip`` the largest norm of a gradient; ``evaluations`` how
-    often to look at the validation images on the way. Raises ``ValueError`` for a bad value.
+    often to look at the validation images on the way. ``keep`` says which weights to use: those of
+    the "last" step, or of the look with the "best" validation accuracy. Raises ``ValueError`` for a
+    bad value.
 
     >>> TrainConfig(steps=100).batch_size
     128
@@ -54,6 +57,7 @@ class TrainConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
+    schedule: str = "cosine"
     label_smoothing: float = 0.1
     clip: float = 1.0
     average: float = 0.998
@@ -63,6 +67,7 @@ class TrainConfig:
     device: str = "auto"
     threads: int | None = None
     evaluations: int = 10
+    keep: str = "last"
     seed: int = 0
 
     def __post_init__(self):
@@ -79,12 +84,14 @@ class TrainConfig:
             "learning_rate": (self.learning_rate > 0, "positive"),
             "weight_decay": (self.weight_decay >= 0, "0 or more"),
             "warmup": (0 <= self.warmup < 1, "a fraction of the steps in [0, 1)"),
+            "schedule": (self.schedule in SCHEDULES, f"one of {SCHEDULES}"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
             "clip": (self.clip > 0, "positive"),
             "average": (0 <= self.average < 1, "in [0, 1)"),
             "augment": (self.augment in POLICIES, f"one of {POLICIES}"),
             "precision": (self.precision in PRECISIONS, f"one of {PRECISIONS}"),
             "evaluations": (self.evaluations >= 1, "1 or more"),
+            "keep": (self.keep in KEEP, f"one of {KEEP}"),
         }
         for name, (good, rule) in rules.items():
             if not good:
@@ -97,6 +104,7 @@ class History:
 
     ``curve`` is a list of dictionaries with keys step, epoch, seconds, learning_rate, train_loss,
     train_accuracy (on altered images), val_loss and val_accuracy; accuracies are fractions.
+    ``kept_step`` is the step whose weights are used, and ``kept`` its row of the curve.
 
     >>> History(steps=10).images_per_second
     0.0
@@ -109,6 +117,12 @@ class History:
     threads: int = 1
     device: str = "cpu"
     curve: list = field(default_factory=list)
+    kept_step: int = 0
+
+    @property
+    def kept(self):
+        """The row of the curve that belongs to the weights in use."""
+        return next(row for row in self.curve if row["step"] == self.kept_step)
 
     @property
     def images_per_second(self):
@@ -190,6 +204,7 @@ class Trainer:
             self.model, config.optimizer, config.learning_rate, config.weight_decay
         )
         self.augment = Augment(config.augment, seed=config.seed)
+        self.kept = None  # with keep="best": the weights of the best look so far
         self.done = 0
         self.losses, self.hits = [], []  # of the steps since the last look at validation images
         self.steps = self.count_steps()
@@ -218,7 +233,7 @@ class Trainer:
         for _ in range(20):
             self.step()
         per_step = (time.perf_counter() - start) / 20
-        evaluating = len(self.validation_set) * (1 + 0.2 * self.config.evaluations)
+        evaluating = len(self.validation_set) * self.config.evaluations
         reserve = evaluating * per_step / self.config.batch_size / 3  # a forward pass is a third
         left = seconds - (time.perf_counter() - began) - reserve
         self.load_state_dict(saved)
@@ -238,7 +253,7 @@ class Trainer:
         targets = targets.to(self.device)  # (B, K), rows sum to 1
 
         warmup = max(1, round(config.warmup * self.steps))
-        set_learning_rate(self.optimizers, schedule(self.done, self.steps, warmup))
+        set_learning_rate(self.optimizers, schedule(self.done, self.steps, warmup, config.schedule))
         with autocast(self.device, self.precision):
             logits = self.forward(images)  # (B, K)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=config.label_smoothing)
@@ -264,9 +279,37 @@ class Trainer:
             mine.copy_(theirs)
 
     @property
-    def best(self):
-        """The weights to use: the running average where there is one."""
+    def current(self):
+        """The weights of this step: the running average where there is one."""
         return self.average if self.average is not None else self.model
+
+    def look(self):
+        """Measure the validation images, add a row to the history's curve and return it."""
+        accuracy, loss = evaluate(self.current, self.validation_set, precision=self.precision)
+        better = all(accuracy > row["val_accuracy"] for row in self.history.curve)
+        row = {
+            "step": self.done,
+            "epoch": self.done * self.config.batch_size / len(self.train_set),
+            "seconds": self.history.seconds,
+            "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+            "train_loss": sum(self.losses) / len(self.losses),
+            "train_accuracy": sum(self.hits) / len(self.hits),
+            "val_loss": loss,
+            "val_accuracy": accuracy,
+        }
+        self.history.curve.append(row)
+        self.losses, self.hits = [], []
+        if self.config.keep == "last" or better:
+            self.history.kept_step = self.done
+        if self.config.keep == "best" and better:
+            self.kept = copy.deepcopy(self.current.state_dict())
+        return row
+
+    def finish(self):
+        """The model to use, with the weights that ``keep`` asks for."""
+        if self.kept is not None:
+            self.current.load_state_dict(self.kept)
+        return self.current
 
     def state_dict(self):
         """All that a stopped run needs in order to go on."""
@@ -277,6 +320,7 @@ class Trainer:
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "history": asdict(self.history),
+            "kept": self.kept,
             "recent": [self.losses, self.hits],
         }
 
@@ -289,6 +333,7 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.history = History(**state["history"])
+        self.kept = state["kept"]
         self.losses, self.hits = (list(values) for values in state["recent"])
 
 
@@ -326,7 +371,7 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
             write_checkpoint(checkpoint, trainer, train_set, config)
 
     run_steps(trainer, save, quiet)
-    return trainer.best, trainer.history
+    return trainer.finish(), trainer.history
 
 
 def run_steps(trainer, save, quiet=False):
@@ -343,7 +388,6 @@ def run_steps(trainer, save, quiet=False):
     """
     history, config = trainer.history, trainer.config
     looks = {round(trainer.steps * (i + 1) / config.evaluations) for i in range(config.evaluations)}
-    small = trainer.validation_set.subset(min(1000, len(trainer.validation_set)))
     shown = sys.stderr.isatty() and not quiet
     bar = tqdm(total=trainer.steps, initial=trainer.done, unit="step", disable=not shown)
     seconds_before, began, saved_at = history.seconds, time.perf_counter(), time.perf_counter()
@@ -356,8 +400,7 @@ def run_steps(trainer, save, quiet=False):
             history.images += config.batch_size
             history.seconds = seconds_before + time.perf_counter() - began
             if trainer.done in looks:
-                last = trainer.done == trainer.steps
-                row = _look(trainer, trainer.validation_set if last else small)
+                row = trainer.look()
                 history.seconds = seconds_before + time.perf_counter() - began
                 if not quiet:
                     bar.write(_line(row, trainer.steps), file=sys.stdout)
@@ -367,24 +410,6 @@ def run_steps(trainer, save, quiet=False):
             if stop.requested:
                 raise KeyboardInterrupt(f"stopped after step {trainer.done} of {trainer.steps}")
     save()
-
-
-def _look(trainer, images):
-    """Add a row to the history's curve: what training and validation look like at this step."""
-    val_accuracy, val_loss = evaluate(trainer.best, images, precision=trainer.precision)
-    row = {
-        "step": trainer.done,
-        "epoch": trainer.done * trainer.config.batch_size / len(trainer.train_set),
-        "seconds": trainer.history.seconds,
-        "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-        "train_loss": sum(trainer.losses) / len(trainer.losses),
-        "train_accuracy": sum(trainer.hits) / len(trainer.hits),
-        "val_loss": val_loss,
-        "val_accuracy": val_accuracy,
-    }
-    trainer.history.curve.append(row)
-    trainer.losses, trainer.hits = [], []
-    return row
 
 
 def _line(row, steps):

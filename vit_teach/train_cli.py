@@ -10,7 +10,7 @@ import torch
 from . import checkpoints, cost, data, results, zoo
 from .augment import POLICIES
 from .device import PRECISIONS
-from .optim import OPTIMIZERS
+from .optim import OPTIMIZERS, SCHEDULES
 from .shapes import stand_in
 from .train import TrainConfig, evaluate, train
 
@@ -53,6 +53,9 @@ def make_parser():
     add("--weight-decay", type=float, default=0.05, help="(default: %(default)s)")
     add("--warmup", type=float, default=0.05,
         help="part of the steps in which the rate rises (default: %(default)s)")
+    add("--schedule", choices=SCHEDULES, default="cosine",
+        help="how the rate goes after the warm-up: along a cosine to zero, level and then straight "
+        "to zero, or level to the end (default: %(default)s)")
     add("--label-smoothing", type=float, default=0.1, help="(default: %(default)s)")
     add("--average", type=float, default=0.998,
         help="how slowly the averaged weights follow, 0 for no averaging (default: %(default)s)")
@@ -120,7 +123,7 @@ def run(options, arguments):
         steps=options.steps, epochs=options.epochs, minutes=options.minutes,
         batch_size=options.batch_size, optimizer=options.optimizer,
         learning_rate=options.learning_rate, weight_decay=options.weight_decay,
-        warmup=options.warmup, label_smoothing=options.label_smoothing, average=options.average,
+        schedule=options.schedule, warmup=options.warmup, label_smoothing=options.label_smoothing, average=options.average,
         augment=options.augment, precision=options.precision, compile=options.compile,
         device=options.device, threads=options.threads, seed=options.seed,
     )  # fmt: skip
@@ -137,7 +140,7 @@ def run(options, arguments):
         flush=True,
     )
     best, history = train(model, train_set, validation_set, config, folder=options.out)
-    val_accuracy, val_loss = history.curve[-1]["val_accuracy"], history.curve[-1]["val_loss"]
+    val_accuracy, val_loss = history.kept["val_accuracy"], history.kept["val_loss"]
     test_accuracy, test_loss = evaluate(best, test_set, precision=history.precision)
     metrics = {
         "val_accuracy": val_accuracy, "val_loss": val_loss,
