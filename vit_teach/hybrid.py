@@ -141,15 +141,17 @@ class Hybrid(VisionTransformer):
         return ConvStem(config)
 
 
-def _cifar(name, dim, depth, heads):
+def _cifar(name, dim, depth, heads, patch=4, channels=()):
     config = HybridConfig(
-        image_size=32, patch_size=4, num_classes=10, embed_dim=dim, depth=depth, num_heads=heads,
-        mlp_ratio=2.0, pool="mean", class_token=False,
+        image_size=32, patch_size=patch, stem_channels=channels, num_classes=10,
+        embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=2.0, pool="mean", class_token=False,
     )  # fmt: skip
     return {name: config}
 
 
 HYBRID_PRESETS = {
+    **_cifar("CIFAR-Hybrid-Nano", 64, 4, 4, patch=8, channels=(4, 8, 16, 32)),
+    **_cifar("CIFAR-Hybrid-Mini", 64, 3, 2),
     **_cifar("CIFAR-Hybrid-Micro", 96, 4, 3),
     **_cifar("CIFAR-Hybrid-Tiny", 128, 6, 4),
     **_cifar("CIFAR-Hybrid-Small", 192, 6, 3),

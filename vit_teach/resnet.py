@@ -118,6 +118,8 @@ class ResNet(nn.Module):
 
 
 RESNET_PRESETS = {
+    "CIFAR-ResNet-Nano": ResNetConfig(width=7, depth=8),
+    "CIFAR-ResNet-Mini": ResNetConfig(width=15, depth=8),
     "CIFAR-ResNet-Micro": ResNetConfig(width=16, depth=8),
     "CIFAR-ResNet-Tiny": ResNetConfig(width=32, depth=8),
     "CIFAR-ResNet-Small": ResNetConfig(width=32, depth=14),

@@ -259,7 +259,7 @@ def read_cards(folder: str | Path, experiment: str | None = None) -> list[dict]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"folder={str(folder)!r} does not exist, so it holds no cards")
-    cards = [_read_card(path) for path in sorted(folder.rglob("*.json"))]
+    cards = [read_card(path) for path in sorted(folder.rglob("*.json"))]
     return [card for card in cards if experiment in (None, card["experiment"])]
 
 
@@ -275,9 +275,15 @@ def recorded(experiment: str) -> list[dict]:
     return read_cards(Path(__file__).resolve().parents[1] / "data" / "results" / experiment)
 
 
-def _read_card(path: Path) -> dict:
+def read_card(path: str | Path) -> dict:
+    """One card. Raises ValueError that names the file if it is not a valid card.
+
+    >>> read_card("no/such/card.json")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'no/such/card.json'
+    """
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))  # broken JSON is a ValueError too
+        card = json.loads(Path(path).read_text(encoding="utf-8"))  # broken JSON is a ValueError too
         if not isinstance(card, dict):
             raise ValueError(f"card: a {type(card).__name__} must be an object")
         validate(card)

@@ -123,7 +123,8 @@ def run(options, arguments):
         steps=options.steps, epochs=options.epochs, minutes=options.minutes,
         batch_size=options.batch_size, optimizer=options.optimizer,
         learning_rate=options.learning_rate, weight_decay=options.weight_decay,
-        schedule=options.schedule, warmup=options.warmup, label_smoothing=options.label_smoothing, average=options.average,
+        schedule=options.schedule, warmup=options.warmup,
+        label_smoothing=options.label_smoothing, average=options.average,
         augment=options.augment, precision=options.precision, compile=options.compile,
         device=options.device, threads=options.threads, seed=options.seed,
     )  # fmt: skip

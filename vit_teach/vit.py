@@ -233,6 +233,7 @@ PRESETS = {
     **_released("ViT-L/16", 16, 1024, 24, 16),
     **_released("ViT-H/14", 14, 1280, 32, 16),
     **_cifar("CIFAR-ViT-Nano", 64, 4, 4, patch=8),
+    **_cifar("CIFAR-ViT-Mini", 64, 4, 2),
     **_cifar("CIFAR-ViT-Micro", 96, 4, 3),
     **_cifar("CIFAR-ViT-Tiny", 128, 6, 4),
     **_cifar("CIFAR-ViT-Small", 192, 6, 3),

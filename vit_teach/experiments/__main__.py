@@ -1,0 +1,182 @@
+"""The command line: ``python -m vit_teach.experiments list | plan | run | report | cell``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from . import EXPERIMENTS, find
+from .report import as_text, report
+from .runner import (
+    RESULTS,
+    ROOT,
+    WORK,
+    cell_in_process,
+    end_with_runner,
+    is_done,
+    plan,
+    run,
+)
+
+QUICK_RESULTS = ROOT / "runs" / "quick"  # quick cards are for trying things out, never on record
+
+
+def make_parser():
+    """The commands and their options, each with what it means.
+
+    >>> make_parser().parse_args(["run", "shuffle", "--jobs", "2"]).jobs
+    2
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m vit_teach.experiments",
+        description="Run the book's experiments, or look at what they found.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the experiments, and how much of each is done")
+    named = {
+        "plan": "the cells, what is done, and how long the rest takes on this machine",
+        "run": "run the cells that have no card yet; the same command goes on after a stop",
+        "report": "means, spread and what is missing",
+        "cell": "run one cell, in this process",
+    }
+    for name, text in named.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument(
+            "name",
+            choices=list(EXPERIMENTS),
+            metavar="NAME",
+            help="one of " + ", ".join(EXPERIMENTS),
+        )
+        command.add_argument(
+            "--quick",
+            action="store_true",
+            help="the small form: minutes, not hours, on CIFAR-10 or shapes",
+        )
+        command.add_argument(
+            "--out",
+            type=Path,
+            metavar="FOLDER",
+            help="where the cards lie (default: data/results, quick: runs/quick)",
+        )
+        if name in ("plan", "run"):
+            command.add_argument(
+                "--jobs",
+                type=_positive,
+                default=1,
+                metavar="N",
+                help="cells at a time, one thread each if several (default: 1)",
+            )
+        if name in ("run", "cell"):
+            command.add_argument(
+                "--work",
+                type=Path,
+                default=WORK,
+                metavar="FOLDER",
+                help="where checkpoints lie (default: runs/experiments)",
+            )
+        if name == "run":
+            command.add_argument(
+                "--shard",
+                type=_shard,
+                default=(1, 1),
+                metavar="I/N",
+                help="take every N-th cell from the I-th on, as in 2/3",
+            )
+        if name == "report":
+            command.add_argument("--json", action="store_true", help="as JSON")
+        if name == "cell":
+            command.add_argument("cell", metavar="CELL", help="its name, as 'plan' shows it")
+            command.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)
+    return parser  # fmt: skip
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
+    return value
+
+
+def _shard(text):
+    number, _, shards = text.partition("/")
+    try:
+        pair = (int(number), int(shards))
+    except ValueError:
+        pair = (0, 0)
+    if not 1 <= pair[0] <= pair[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} must be I/N with 1 <= I <= N, as in 2/3")
+    return pair
+
+
+def main(arguments=None):
+    """Run the command; returns the exit code: 0 done, 1 a cell failed, 2 bad input, 130 stopped.
+
+    >>> main(["cell", "shuffle", "no-such-cell"])
+    2
+    """
+    options = make_parser().parse_args(arguments)
+    try:
+        return COMMANDS[options.command](options)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _folder(options):
+    return options.out or (QUICK_RESULTS if options.quick else RESULTS)
+
+
+def _list(options):
+    for name, experiment in EXPERIMENTS.items():
+        cells = experiment.cells(quick=False)
+        done = sum(is_done(experiment, cell) for cell in cells)
+        print(f"{name:14} {done:3} of {len(cells):3} cells  {experiment.question}")
+    return 0
+
+
+def _plan(options):
+    torch.set_num_threads(1)
+    found = plan(find(options.name), options.quick, _folder(options), options.jobs)
+    hours = found["seconds"] / 3600
+    print(f"{options.name}: {found['done']} of {found['cells']} cells done")
+    print(f"the rest takes about {hours:.1f} hours here, {options.jobs} at a time")
+    for name in found["waiting"]:
+        print(f"  {name}")
+    return 0
+
+
+def _run(options):
+    experiment, folder = find(options.name), _folder(options)
+    failed = run(
+        experiment, options.quick, options.jobs, options.shard, folder.resolve(),
+        options.work.resolve(),
+    )  # fmt: skip
+    return 1 if failed else 0
+
+
+def _report(options):
+    found = report(find(options.name), options.quick, _folder(options))
+    print(json.dumps(found, indent=2) if options.json else as_text(found))
+    return 0
+
+
+def _cell(options):
+    experiment = find(options.name)
+    named = {cell.name: cell for cell in experiment.cells(options.quick)}
+    if options.cell not in named:
+        raise ValueError(f"cell={options.cell!r} is not in {options.name}: see 'plan'")
+    if options.watched:
+        end_with_runner()
+    cell = named[options.cell]
+    return cell_in_process(experiment, cell, _folder(options), options.work, quiet=False)
+
+
+COMMANDS = {"list": _list, "plan": _plan, "run": _run, "report": _report, "cell": _cell}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Does a ViT need augmentation? None, little and much of it, at three budgets."""
+
+from .grid import MODELS, QUICK_MODELS, Experiment, cell
+
+NAMES = ("vit", "cnn", "hybrid")
+POLICIES = ("none", "basic", "strong+mix")
+# Passes over the 45,000 images, and the seeds that the budget allows.
+BUDGETS = {2: (0, 1), 10: (0, 1), 30: (0,)}
+
+
+def cells(quick):
+    """Models x policies x epochs on all images.
+
+    >>> cells(quick=False)[0].name, len(cells(quick=False))
+    ('vit-none-2-s0', 45)
+    """
+    if quick:
+        return [
+            cell(name, 500 * epochs, models=QUICK_MODELS, n=500, augment=policy, data="any",
+                 labels={"augment": policy, "epochs": epochs}, tuned=False)
+            for epochs in (4, 40)
+            for policy in ("none", "strong+mix")
+            for name in ("vit", "cnn")
+        ]  # fmt: skip
+    return [
+        cell(name, 45_000 * epochs, models=MODELS, augment=policy, seed=seed,
+             labels={"augment": policy, "epochs": epochs})
+        for seed in (0, 1)
+        for epochs, seeds in BUDGETS.items()
+        if seed in seeds
+        for policy in POLICIES
+        for name in NAMES
+    ]  # fmt: skip
+
+
+EXPERIMENT = Experiment("augmentation", "Does the best augmentation change with the budget?", cells)

@@ -1,0 +1,37 @@
+"""How much data? CNN, ViT and hybrid on more and more images, all seeing the same number."""
+
+from .grid import MODELS, QUICK_MODELS, Experiment, cell
+
+NAMES = ("vit", "cnn", "hybrid")
+SIZES = (45_000, 5_000, 500, 15_000, 1_500)
+AUGMENT = ("basic", "strong+mix")
+SEEDS = (0, 1, 2)
+
+
+def cells(quick):
+    """Models x numbers of images x augmentation, for one seed after the other.
+
+    The subsets of a seed are nested and balanced. Every cell sees 450,000 images, ten epochs of the
+    largest set; which look at the validation images to keep is chosen by them.
+
+    >>> cells(quick=False)[0].name, len(cells(quick=False))
+    ('vit-45000-basic-s0', 90)
+    """
+    if quick:
+        return [
+            cell(name, 16_000, models=QUICK_MODELS, labels={"images": n, "augment": "basic"}, n=n,
+                 keep="best", data="any", tuned=False)
+            for n in (4000, 1000, 250)
+            for name in NAMES
+        ]  # fmt: skip
+    return [
+        cell(name, 450_000, models=MODELS, labels={"images": n, "augment": augment}, seed=seed,
+             n=n, augment=augment, keep="best")
+        for seed in SEEDS
+        for augment in AUGMENT
+        for n in SIZES
+        for name in NAMES
+    ]  # fmt: skip
+
+
+EXPERIMENT = Experiment("data_size", "How does accuracy grow with the number of images?", cells)

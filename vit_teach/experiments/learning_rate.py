@@ -1,0 +1,24 @@
+"""Which learning rate suits each model? Asked first, so that no model is handicapped later."""
+
+from .grid import Experiment, cell
+
+MODELS = ("vit", "cnn", "hybrid", "overlap", "cct", "vit-class-token")
+RATES = (0.001, 0.002, 0.004, 0.008)
+
+
+def cells(quick):
+    """Every model at every rate, on 5,000 images, judged on the validation images alone.
+
+    >>> cells(quick=False)[0].name
+    'vit-0.001-s0'
+    """
+    models, images = (MODELS, 102_400) if not quick else (("vit", "cnn"), 6_400)
+    return [
+        cell(model, images, labels={"rate": rate}, n=5000, learning_rate=rate,
+             data="any" if quick else "cifar10", tuned=False, test=False)
+        for model in models
+        for rate in RATES
+    ]  # fmt: skip
+
+
+EXPERIMENT = Experiment("learning_rate", "Which learning rate suits each model?", cells)

@@ -1,0 +1,62 @@
+"""Recipe or architecture? One model, a tutorial's recipe and a modern one, factor by factor."""
+
+from .grid import MODELS, QUICK_MODELS, Experiment, cell
+
+# What a well-known tutorial does, but for its length, and what this book does.
+TUTORIAL = {
+    "optimizer": "adamw", "learning_rate": 3e-4, "schedule": "constant", "warmup": 0.0,
+    "label_smoothing": 0.0, "augment": "basic", "average": 0.0,
+}  # fmt: skip
+FACTORS = {
+    "schedule": {"schedule": "cosine", "warmup": 0.05},
+    "optimizer": {"optimizer": "muon", "learning_rate": None},
+    "smoothing": {"label_smoothing": 0.1},
+    "averaging": {"average": 0.998},
+    "augmentation": {"augment": "medium"},
+}
+# The 3.2-million-parameter model of the tutorial's size, and the book's small one; images, seeds.
+SIZES = {"vit": (450_000, (0, 1)), "vit-base": (180_000, (0,))}
+
+
+def recipes():
+    """The recipes by name: the tutorial's, one factor exchanged at a time, and all of them.
+
+    >>> list(recipes())
+    ['tutorial', 'modern', 'schedule', 'optimizer', 'smoothing', 'averaging', 'augmentation']
+    """
+    modern = dict(TUTORIAL)
+    for change in FACTORS.values():
+        modern |= change
+    changed = {name: TUTORIAL | change for name, change in FACTORS.items()}
+    return {"tutorial": TUTORIAL, "modern": modern, **changed}
+
+
+def cells(quick):
+    """Two models x recipes; within a model every recipe sees the same number of images.
+
+    >>> cells(quick=False)[0].name, len(cells(quick=False))
+    ('vit-tutorial-s0', 21)
+    """
+    if quick:
+        return [_cell("vit", name, 12_800, QUICK_MODELS, n=5000, data="any", quick=True)
+                for name in recipes()]  # fmt: skip
+    models = MODELS | {"vit-base": ("CIFAR-ViT-Base", {})}
+    return [
+        _cell(model, name, images, models, seed=seed)
+        for seed in (0, 1)
+        for model, (images, seeds) in SIZES.items()
+        if seed in seeds
+        for name in recipes()
+    ]
+
+
+def _cell(model, name, images, models, quick=False, **options):
+    recipe = dict(recipes()[name])
+    tuned = recipe["learning_rate"] is None  # Muon takes the rate that was chosen for it
+    if tuned:
+        recipe["learning_rate"] = 3e-3
+    return cell(model, images, models=models, labels={"recipe": name},
+                tuned="vit" if tuned and not quick else False, **recipe, **options)  # fmt: skip
+
+
+EXPERIMENT = Experiment("recipe", "Which parts of the recipe make the accuracy?", cells)

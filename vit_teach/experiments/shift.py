@@ -1,0 +1,37 @@
+"""What if the object moves? Shifted pictures, and objects in a corner they were never seen in."""
+
+from .grid import MODELS, QUICK_MODELS, Experiment, cell
+from .measures import shift_or_corner
+from .shuffle import NAMES, RATE_OF
+
+SEEDS = (0, 1)
+
+
+def cells(quick):
+    """Models trained without augmentation on CIFAR-10, and on shapes in the top left corner.
+
+    Random crops teach a model to bear shifts; so the crops are left out here. The plain cells of
+    the experiment shuffle are the same models with crops.
+
+    >>> [c.name for c in cells(quick=False)[:2]]
+    ['vit-cifar10-s0', 'cnn-cifar10-s0']
+    """
+    if quick:
+        return [
+            cell(name, 12_800, models=QUICK_MODELS, labels={"world": "corner"}, data="corner",
+                 augment="none", tuned=False)
+            for name in ("vit", "cnn")
+        ]  # fmt: skip
+    return [
+        cell(name, 225_000 if world == "cifar10" else 102_400, models=MODELS,
+             labels={"world": world}, seed=seed, data=world, augment="none",
+             tuned=RATE_OF.get(name, name))
+        for seed in SEEDS
+        for world in ("cifar10", "corner")
+        for name in NAMES
+    ]  # fmt: skip
+
+
+EXPERIMENT = Experiment(
+    "shift", "What does each model lose when the object is somewhere else?", cells, shift_or_corner
+)
