@@ -25,13 +25,18 @@ RELEASED = {
 # The book's own sizes, with 10 classes.
 OURS = {
     "CIFAR-ViT-Nano": 148_042,
+    "CIFAR-ViT-Mini": 141_898,
     "CIFAR-ViT-Micro": 311_146,
     "CIFAR-ViT-Tiny": 810_890,
     "CIFAR-ViT-Small": 1_806_154,
     "CIFAR-ViT-Base": 3_194_634,
+    "CIFAR-Hybrid-Nano": 144_078,
+    "CIFAR-Hybrid-Mini": 133_146,
     "CIFAR-Hybrid-Micro": 368_578,
     "CIFAR-Hybrid-Tiny": 914_602,
     "CIFAR-Hybrid-Small": 2_043_130,
+    "CIFAR-ResNet-Nano": 15_375,
+    "CIFAR-ResNet-Mini": 68_695,
     "CIFAR-ResNet-Micro": 78_042,
     "CIFAR-ResNet-Tiny": 308_650,
     "CIFAR-ResNet-Small": 696_618,

@@ -25,8 +25,8 @@ from .vit import PRESETS, VisionTransformer, ViTConfig
 __version__ = "0.1.0"
 
 _MODULES = (
-    "augment", "checkpoints", "cost", "data", "device", "download", "hybrid", "optim", "plots",
-    "resnet", "results", "shapes", "timing", "train", "zoo",
+    "augment", "checkpoints", "cost", "data", "device", "download", "experiments", "hybrid",
+    "optim", "plots", "resnet", "results", "shapes", "tables", "timing", "train", "zoo",
 )  # fmt: skip
 
 __all__ = [

@@ -20,6 +20,12 @@ from .runner import (
     run,
 )
 
+NAMED = {
+    "plan": "the cells, what is done, and how long the rest takes on this machine",
+    "run": "run the cells that have no card yet; the same command goes on after a stop",
+    "report": "means, spread and what is missing",
+    "cell": "run one cell, in this process",
+}
 QUICK_RESULTS = ROOT / "runs" / "quick"  # quick cards are for trying things out, never on record
 
 
@@ -35,13 +41,7 @@ def make_parser():
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the experiments, and how much of each is done")
-    named = {
-        "plan": "the cells, what is done, and how long the rest takes on this machine",
-        "run": "run the cells that have no card yet; the same command goes on after a stop",
-        "report": "means, spread and what is missing",
-        "cell": "run one cell, in this process",
-    }
-    for name, text in named.items():
+    for name, text in NAMED.items():
         command = commands.add_parser(name, help=text)
         command.add_argument(
             "name",
@@ -60,36 +60,42 @@ def make_parser():
             metavar="FOLDER",
             help="where the cards lie (default: data/results, quick: runs/quick)",
         )
-        if name in ("plan", "run"):
-            command.add_argument(
-                "--jobs",
-                type=_positive,
-                default=1,
-                metavar="N",
-                help="cells at a time, one thread each if several (default: 1)",
-            )
-        if name in ("run", "cell"):
-            command.add_argument(
-                "--work",
-                type=Path,
-                default=WORK,
-                metavar="FOLDER",
-                help="where checkpoints lie (default: runs/experiments)",
-            )
-        if name == "run":
-            command.add_argument(
-                "--shard",
-                type=_shard,
-                default=(1, 1),
-                metavar="I/N",
-                help="take every N-th cell from the I-th on, as in 2/3",
-            )
-        if name == "report":
-            command.add_argument("--json", action="store_true", help="as JSON")
-        if name == "cell":
-            command.add_argument("cell", metavar="CELL", help="its name, as 'plan' shows it")
-            command.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)
+        _add_own_options(command, name)
     return parser  # fmt: skip
+
+
+def _add_own_options(command, name):
+    """The options that only some of the commands have."""
+    add = command.add_argument
+    if name in ("plan", "run"):
+        add(
+            "--jobs",
+            type=_positive,
+            default=1,
+            metavar="N",
+            help="cells at a time, one thread each if several (default: 1)",
+        )
+    if name in ("run", "cell"):
+        add(
+            "--work",
+            type=Path,
+            default=WORK,
+            metavar="FOLDER",
+            help="where checkpoints lie (default: runs/experiments)",
+        )
+    if name == "run":
+        add(
+            "--shard",
+            type=_shard,
+            default=(1, 1),
+            metavar="I/N",
+            help="take every N-th cell from the I-th on, as in 2/3",
+        )
+    if name == "report":
+        add("--json", action="store_true", help="as JSON")
+    if name == "cell":
+        add("cell", metavar="CELL", help="its name, as 'plan' shows it")
+        add("--watched", action="store_true", help=argparse.SUPPRESS)  # fmt: skip
 
 
 def _positive(text):

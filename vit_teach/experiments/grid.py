@@ -246,6 +246,11 @@ def chosen_rate(model):
     """The learning rate with the best validation accuracy among the cards of ``model``.
 
     Raises ``ValueError`` if there are no such cards: the experiment learning_rate writes them.
+
+    >>> chosen_rate("perceptron")
+    Traceback (most recent call last):
+    ...
+    ValueError: model='perceptron' has no learning rate yet: ...
     """
     try:
         cards = results.recorded("learning_rate")

@@ -13,6 +13,15 @@ from .attention import (
     sharpness,
     timings,
 )
+from .experiments import result_bars, result_explorer, result_lines
+from .bias import (
+    accuracy_bars,
+    cell_maps,
+    mixing_matrices,
+    reach_by_depth,
+    shift_errors,
+    where_it_looks,
+)
 from .model import (
     by_depth,
     gelu_forms,
@@ -53,13 +62,14 @@ from .training import (
 )
 
 __all__ = [
-    "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "attention_cost", "attention_on_image",
-    "augmentation_grid", "by_depth", "confusion_matrix", "cosine_similarity", "cost_share",
-    "cut_image", "explore_patch_size", "figure", "filter_bank", "filter_shares", "flatten_orders",
-    "gelu_forms", "grouped", "image_row", "learning_curves", "matrices", "mistakes",
-    "offset_similarity", "packing", "patch_sequence", "plotly_figure", "principal_filters",
-    "recorded_curves", "resized_slice", "roadmap", "run_explorer", "schedule_curve", "score_scale",
-    "shape_walk", "sharpness", "show_pixels", "similarity_explorer", "similarity_tiles",
-    "singular_values", "sliding_filter", "small_run", "styled", "table_image", "timings",
-    "weight_paths", "where_it_sits",
+    "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "accuracy_bars", "attention_cost",
+    "attention_on_image", "augmentation_grid", "by_depth", "cell_maps", "confusion_matrix",
+    "cosine_similarity", "cost_share", "cut_image", "explore_patch_size", "figure", "filter_bank",
+    "filter_shares", "flatten_orders", "gelu_forms", "grouped", "image_row", "learning_curves",
+    "matrices", "mistakes", "mixing_matrices", "offset_similarity", "packing", "patch_sequence",
+    "plotly_figure", "principal_filters", "reach_by_depth", "recorded_curves", "resized_slice",
+    "result_bars", "result_explorer", "result_lines", "roadmap", "run_explorer", "schedule_curve",
+    "score_scale", "shape_walk", "sharpness", "shift_errors", "show_pixels", "similarity_explorer",
+    "similarity_tiles", "singular_values", "sliding_filter", "small_run", "styled", "table_image",
+    "timings", "weight_paths", "where_it_looks", "where_it_sits",
 ]  # fmt: skip

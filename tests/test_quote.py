@@ -1,0 +1,78 @@
+"""Recorded numbers as words, and the tables behind the plots."""
+
+import pytest
+
+from vit_teach import results
+from vit_teach.experiments import quote
+from vit_teach.tables import Table, result_table
+
+
+def card(model, n, seed, accuracy):
+    return {
+        "experiment": "demo", "cell": f"{model}-{n}-s{seed}", "status": "complete", "seed": seed,
+        "config": {"labels": {"model": model, "images": n}},
+        "metrics": {"test_accuracy": accuracy},
+    }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def cards(monkeypatch):
+    made = [
+        card("vit", 500, 0, 0.40), card("vit", 500, 1, 0.44), card("cnn", 500, 0, 0.553),
+        card("vit", 5000, 0, 0.6),
+    ]  # fmt: skip
+    monkeypatch.setattr(results, "recorded", lambda name: [c for c in made if name == "demo"])
+
+
+def test_a_result_comes_with_its_spread():
+    assert quote.quote("demo test_accuracy model=vit images=500") == "42.0 ± 2.8 % (2 seeds)"
+    assert quote.quote("demo test_accuracy cell=vit-5000-s0") == "60.0 % (one run, seed 0)"
+
+
+def test_a_gap_has_a_sign():
+    ahead = quote.gap("demo test_accuracy model=cnn images=500 ; model=vit images=500")
+    assert ahead == "13.3 points"
+    assert quote.gap("demo test_accuracy model=vit images=500; model=cnn images=500") == (
+        "\N{MINUS SIGN}13.3 points"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "demo test_accuracy model=vit",  # two groups
+        "demo test_accuracy model=mlp images=500",  # none
+        "other test_accuracy model=vit images=500",
+        "demo val_accuracy model=vit images=500",  # not measured
+    ],
+)
+def test_what_is_not_recorded_is_an_error(text):
+    with pytest.raises(ValueError, match="groups of recorded cards; it must fit one"):
+        quote.quote(text)
+
+
+def test_nonsense_is_an_error():
+    with pytest.raises(ValueError, match="experiment metric label=value"):
+        quote.quote("demo test_accuracy vit")
+    with pytest.raises(ValueError, match="semicolon"):
+        quote.gap("demo test_accuracy model=vit images=500")
+
+
+def test_a_result_table_has_a_place_for_every_pair():
+    from vit_teach.experiments import rows
+
+    table = result_table(
+        rows(results.recorded("demo"), ["test_accuracy"]), "model", "images", "Test accuracy"
+    )
+    assert table.columns == ["500", "5,000"]
+    assert dict(table.rows)["cnn"] == ["55.3 % (one run, seed 0)", "not recorded"]
+    with pytest.raises(ValueError, match="more than one result"):
+        result_table(rows(results.recorded("demo"), ["test_accuracy"]), "model", "metric", "x")
+
+
+def test_the_html_is_escaped_and_has_headings():
+    page = Table("a<b", ["x&y"], [("<i>", ["1"])], caption="c>d")._repr_html_()
+    assert page.count('scope="col"') == 2 and page.count('scope="row"') == 1
+    assert "<i>" not in page and "a&lt;b" in page and "x&amp;y" in page and "c&gt;d" in page
+    with pytest.raises(ValueError, match="row 'r' has 2 values; there are 1 columns"):
+        Table("a", ["b"], [("r", ["1", "2"])], caption="c")
