@@ -18,6 +18,7 @@ from ..train import TrainConfig
 
 VALIDATION = 5000  # images of the training set that every cell holds out, the same ones
 BATCH = 128
+LOOK_EVERY = 45_000  # training images between two looks at the validation images
 PERMUTATIONS = ("none", "patches", "pixels")
 DATA = ("cifar10", "any", "corner")
 
@@ -144,6 +145,7 @@ def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cif
     if model == "cnn":
         train.setdefault("optimizer", "adamw")
     batch = train.setdefault("batch_size", BATCH)
+    train.setdefault("evaluations", max(2, images // LOOK_EVERY))
     return Cell(
         {"model": model, **(labels or {})},
         preset,

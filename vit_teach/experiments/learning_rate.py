@@ -15,7 +15,7 @@ def cells(quick):
     models, images = (MODELS, 102_400) if not quick else (("vit", "cnn"), 6_400)
     return [
         cell(model, images, labels={"rate": rate}, n=5000, learning_rate=rate,
-             data="any" if quick else "cifar10", tuned=False, test=False)
+             data="any" if quick else "cifar10", tuned=False, test=False, evaluations=10)
         for model in models
         for rate in RATES
     ]  # fmt: skip

@@ -13,7 +13,6 @@ from .attention import (
     sharpness,
     timings,
 )
-from .experiments import result_bars, result_explorer, result_lines
 from .bias import (
     accuracy_bars,
     cell_maps,
@@ -22,6 +21,7 @@ from .bias import (
     shift_errors,
     where_it_looks,
 )
+from .experiments import result_bars, result_explorer, result_lines
 from .model import (
     by_depth,
     gelu_forms,
