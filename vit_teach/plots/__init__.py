@@ -22,6 +22,7 @@ from .bias import (
     where_it_looks,
 )
 from .experiments import result_bars, result_explorer, result_lines
+from .hybrid import paper_pairs, receptive_fields, short_runs, stem_walk, window_explorer
 from .model import (
     by_depth,
     gelu_forms,
@@ -66,10 +67,11 @@ __all__ = [
     "attention_on_image", "augmentation_grid", "by_depth", "cell_maps", "confusion_matrix",
     "cosine_similarity", "cost_share", "cut_image", "explore_patch_size", "figure", "filter_bank",
     "filter_shares", "flatten_orders", "gelu_forms", "grouped", "image_row", "learning_curves",
-    "matrices", "mistakes", "mixing_matrices", "offset_similarity", "packing", "patch_sequence",
-    "plotly_figure", "principal_filters", "reach_by_depth", "recorded_curves", "resized_slice",
-    "result_bars", "result_explorer", "result_lines", "roadmap", "run_explorer", "schedule_curve",
-    "score_scale", "shape_walk", "sharpness", "shift_errors", "show_pixels", "similarity_explorer",
-    "similarity_tiles", "singular_values", "sliding_filter", "small_run", "styled", "table_image",
-    "timings", "weight_paths", "where_it_looks", "where_it_sits",
+    "matrices", "mistakes", "mixing_matrices", "offset_similarity", "packing", "paper_pairs",
+    "patch_sequence", "plotly_figure", "principal_filters", "reach_by_depth", "receptive_fields",
+    "recorded_curves", "resized_slice", "result_bars", "result_explorer", "result_lines", "roadmap",
+    "run_explorer", "schedule_curve", "score_scale", "shape_walk", "sharpness", "shift_errors",
+    "short_runs", "show_pixels", "similarity_explorer", "similarity_tiles", "singular_values",
+    "sliding_filter", "small_run", "stem_walk", "styled", "table_image", "timings", "weight_paths",
+    "where_it_looks", "where_it_sits", "window_explorer",
 ]  # fmt: skip

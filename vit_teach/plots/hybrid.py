@@ -1,0 +1,195 @@
+"""Figures of the hybrid: chapter 7."""
+
+import numpy as np
+
+from .style import COLOURS, CYCLE, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
+
+MARKS = ("o", "s", "^", "D", "v", "P")
+
+
+@styled
+def paper_pairs(pairs):
+    """Pairs of a plain model and its hybrid: accuracy against compute; returns the Figure.
+
+    ``pairs`` is a list of rows (name, accuracy, exaFLOPs, hybrid's accuracy, hybrid's exaFLOPs),
+    accuracies in per cent. Raises ``ValueError`` for an empty list.
+
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(paper_pairs([("B/16", 84.15, 224, 85.58, 274)]))
+    """
+    if not pairs:
+        raise ValueError(f"pairs={pairs!r} must hold at least one row")
+    opened, ax = figure(7.2, 3.4)
+    for name, plain, plain_cost, hybrid, hybrid_cost in pairs:
+        ax.annotate(
+            "", (hybrid_cost, hybrid), (plain_cost, plain),
+            arrowprops={"arrowstyle": "->", "color": COLOURS["grey"], "shrinkA": 6, "shrinkB": 6},
+        )  # fmt: skip
+        ax.annotate(name, (plain_cost, plain), (0, -15), textcoords="offset points", ha="center")
+    columns = list(zip(*pairs, strict=True))
+    ax.plot(columns[2], columns[1], "o", color=COLOURS["blue"], markersize=8, label="plain ViT")
+    ax.plot(columns[4], columns[3], "s", color=COLOURS["vermilion"], markersize=8, label="hybrid")
+    low, high = min(columns[1]), max(columns[3])
+    room = 0.15 * (high - low)
+    ax.set(xscale="log", xlabel="exaFLOPs of pre-training", ylabel="ImageNet accuracy (%)")
+    ax.set_ylim(low - room, high + room)
+    ax.margins(x=0.08)
+    ax.grid(True, which="both", axis="x")
+    ax.grid(True, axis="y")
+    ax.legend(loc="lower right")
+    return opened
+
+
+@styled
+def stem_walk(image, maps, channels=3):
+    """A picture and a few channels of each map that a stem makes of it; returns the Figure.
+
+    ``image`` is (3, H, W), uint8 or float from 0 to 1; ``maps`` is a dictionary of names and maps
+    (C, H', W'). A column for each map, a row for each of its first ``channels``; grey values run
+    from the smallest number of a channel to its largest.
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> plt.close(stem_walk(torch.rand(3, 8, 12), {"first": torch.rand(4, 4, 6)}, channels=2))
+    """
+    high = 1.3 * image.shape[1] / image.shape[2] * channels + 0.7
+    opened, axes = figure(7.2, high, channels, 1 + len(maps), squeeze=False)
+    for ax in axes[1:, 0]:
+        ax.set_visible(False)
+    show_pixels(axes[0, 0], image, "image\n" + _size(image))
+    for column, (name, map_) in zip(axes[:, 1:].T, maps.items(), strict=True):
+        for number, ax in enumerate(column):
+            values = map_[number].detach().numpy()
+            ax.imshow(values, cmap="gray", interpolation="nearest")
+            ax.set(xticks=[], yticks=[], title=f"{name}\n{_size(map_)}" if number == 0 else "")
+    return opened
+
+
+def _size(tensor):
+    return " × ".join(map(str, tensor.shape))
+
+
+@styled
+def receptive_fields(maps, windows, patch, margin=7):
+    """Which pixels one token depends on, measured, and the window of the formula; the Figure.
+
+    ``maps`` is a dictionary of names and maps (H, W): how strongly each pixel moves the token, 0 or
+    more; white is exactly 0, and each map has its own scale. ``windows`` holds for the same names
+    (top, left, side) in pixels, drawn dashed; ``patch`` is (top, left, side) of the token's patch,
+    drawn solid. Only ``margin`` pixels around the patch are shown. Raises ``ValueError`` if the
+    names differ.
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> plt.close(receptive_fields({"a": torch.eye(20)}, {"a": (6, 6, 9)}, (8, 8, 4)))
+    """
+    if list(maps) != list(windows):
+        raise ValueError(f"windows of {list(windows)} must be for maps={list(maps)}")
+    opened, axes = figure(7.2, 2.3, columns=len(maps), squeeze=False)
+    top, left, side = patch
+    for ax, (name, map_) in zip(axes[0], maps.items(), strict=True):
+        values = np.ma.masked_equal(map_.detach().numpy(), 0)
+        ax.imshow(values, cmap=SEQUENTIAL, vmin=0, interpolation="nearest")
+        _square(ax, windows[name], linestyle="--", color=COLOURS["black"])
+        _square(ax, patch, linestyle="-", color=COLOURS["vermilion"])
+        ax.set(
+            title=f"{name}: {windows[name][2]} × {windows[name][2]}",
+            xlim=(left - margin - 0.5, left + side + margin - 0.5),
+            ylim=(top + side + margin - 0.5, top - margin - 0.5),
+            xticks=range(left - side, left + 2 * side + 1, side),
+            yticks=range(top - side, top + 2 * side + 1, side),
+        )
+    return opened
+
+
+def _square(ax, place, **look):
+    top, left, side = place
+    corners = [(left, top), (left + side, top), (left + side, top + side), (left, top + side)]
+    xs, ys = zip(*corners, corners[0], strict=True)
+    ax.plot([x - 0.5 for x in xs], [y - 0.5 for y in ys], linewidth=1.8, **look)
+
+
+def window_explorer(windows, pixels):
+    """Step through the tokens of one row: what each and its right neighbour read; plotly figure.
+
+    ``windows`` is a dictionary of names and (first, size, jump): token i reads ``size`` pixels from
+    pixel ``first + i * jump`` on. ``pixels`` is the width of the picture; what lies outside is
+    left out. Raises ``ValueError`` unless all stems have the same ``jump``.
+
+    >>> explorer = window_explorer({"linear": (0, 4, 4), "conv": (-4, 9, 4)}, 16)
+    >>> explorer.layout.sliders[0].steps[1].args[1]["title.text"]
+    'shared with the right neighbour: linear 0, conv 5 pixels'
+    """
+    jumps = {jump for _, _, jump in windows.values()}
+    if len(jumps) != 1:
+        raise ValueError(f"windows={windows} must have one jump, so that their tokens correspond")
+    names, last = list(windows), pixels // jumps.pop() - 1
+    opened = plotly_figure(
+        "Horizontal bars over the pixels of one row of the picture, two for each stem: the pixels "
+        "that a token reads and those that its right neighbour reads. A slider chooses the token. "
+        "In the middle of the picture, "
+        f"{_shared(windows, last // 2, pixels)}.",
+        height=380, barmode="group", margin={"l": 70, "t": 60, "r": 16, "b": 40},
+        xaxis={"title": {"text": "pixel"}, "range": [0, pixels], "dtick": 4},
+        yaxis={"autorange": "reversed"}, legend={"orientation": "h", "y": 1.12},
+    )  # fmt: skip
+    steps = []
+    for token in range(last):
+        for offset, colour in enumerate((COLOURS["blue"], COLOURS["orange"])):
+            ends = [_ends(windows[name], token + offset, pixels) for name in names]
+            opened.add_bar(
+                y=names, base=[a for a, _ in ends], x=[b - a for a, b in ends], orientation="h",
+                name=("its right neighbour" if offset else "the token"), marker={"color": colour},
+                hovertemplate="%{y}: from pixel %{base} on, %{x} pixels<extra></extra>",
+                visible=token == last // 2,
+            )  # fmt: skip
+        shown = {"visible": [i // 2 == token for i in range(2 * last)]}
+        change = {"title.text": _shared(windows, token, pixels)}
+        steps.append({"label": str(token), "method": "update", "args": [shown, change]})
+    slider = {"active": last // 2, "steps": steps, "currentvalue": {"prefix": "token "}}
+    return opened.update_layout(
+        title={"text": steps[last // 2]["args"][1]["title.text"], "font": {"size": 15}, "y": 0.98},
+        sliders=[{**slider, "pad": {"t": 50}}],
+    )
+
+
+def _ends(window, token, pixels):
+    """The first pixel a token reads and the one after its last, inside the picture."""
+    first, size, jump = window
+    start = first + token * jump
+    return max(0, start), min(pixels, start + size)
+
+
+def _shared(windows, token, pixels):
+    counts = []
+    for name, window in windows.items():
+        end = _ends(window, token, pixels)[1]
+        counts.append(f"{name} {max(0, end - _ends(window, token + 1, pixels)[0])}")
+    return f"shared with the right neighbour: {', '.join(counts)} pixels"
+
+
+@styled
+def short_runs(cards, chance=0.1):
+    """Validation accuracy of a few short runs, look by look; returns the Figure.
+
+    ``cards`` are result cards with ``curves``; a line is named by the card's model. ``chance`` is
+    the accuracy of guessing. Raises ``ValueError`` if there is no card.
+
+
+    >>> import matplotlib.pyplot as plt
+    >>> curves = {"step": [1, 2], "val_accuracy": [0.1, 0.2]}
+    >>> card = {"config": {"labels": {"model": "vit"}}, "curves": curves}
+    >>> plt.close(short_runs([card]))
+    """
+    if not cards:
+        raise ValueError(f"cards={cards!r} must hold at least one card")
+    opened, ax = figure(7.2, 3.0)
+    for card, colour, mark in zip(cards, CYCLE, MARKS, strict=False):
+        steps, values = card["curves"]["step"], card["curves"]["val_accuracy"]
+        percent = [100 * value for value in values]
+        name = card["config"]["labels"]["model"]
+        ax.plot(steps, percent, marker=mark, markersize=5, color=colour, label=name)
+    ax.axhline(100 * chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
+    ax.text(steps[-1], 100 * chance, "guessing", ha="right", va="bottom", color=COLOURS["grey"])
+    ax.set(xlabel="step", ylabel="validation accuracy (%)", ylim=(0, None))
+    ax.grid(True)
+    opened.legend(loc="outside right upper")
+    return opened
