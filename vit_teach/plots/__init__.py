@@ -22,7 +22,7 @@ from .bias import (
     where_it_looks,
 )
 from .experiments import result_bars, result_explorer, result_lines
-from .hybrid import paper_pairs, receptive_fields, short_runs, stem_walk, window_explorer
+from .hybrid import paper_pairs, receptive_fields, stem_walk, window_explorer
 from .model import (
     by_depth,
     gelu_forms,
@@ -71,7 +71,7 @@ __all__ = [
     "patch_sequence", "plotly_figure", "principal_filters", "reach_by_depth", "receptive_fields",
     "recorded_curves", "resized_slice", "result_bars", "result_explorer", "result_lines", "roadmap",
     "run_explorer", "schedule_curve", "score_scale", "shape_walk", "sharpness", "shift_errors",
-    "short_runs", "show_pixels", "similarity_explorer", "similarity_tiles", "singular_values",
-    "sliding_filter", "small_run", "stem_walk", "styled", "table_image", "timings", "weight_paths",
-    "where_it_looks", "where_it_sits", "window_explorer",
+    "show_pixels", "similarity_explorer", "similarity_tiles", "singular_values", "sliding_filter",
+    "small_run", "stem_walk", "styled", "table_image", "timings", "weight_paths", "where_it_looks",
+    "where_it_sits", "window_explorer",
 ]  # fmt: skip

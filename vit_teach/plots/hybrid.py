@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from .style import COLOURS, CYCLE, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
-
-MARKS = ("o", "s", "^", "D", "v", "P")
+from .style import COLOURS, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
 
 
 @styled
@@ -110,18 +108,19 @@ def _square(ax, place, **look):
 def window_explorer(windows, pixels):
     """Step through the tokens of one row: what each and its right neighbour read; plotly figure.
 
-    ``windows`` is a dictionary of names and (first, size, jump): token i reads ``size`` pixels from
-    pixel ``first + i * jump`` on. ``pixels`` is the width of the picture; what lies outside is
-    left out. Raises ``ValueError`` unless all stems have the same ``jump``.
+    ``windows`` is a dictionary of names and (size, stride, start), as
+    :func:`vit_teach.probe.receptive_field` gives them: token i reads ``size`` pixels from pixel
+    ``start + i * stride`` on. ``pixels`` is the width of the picture; what lies outside is left
+    out. Raises ``ValueError`` unless all stems have the same stride.
 
-    >>> explorer = window_explorer({"linear": (0, 4, 4), "conv": (-4, 9, 4)}, 16)
+    >>> explorer = window_explorer({"linear": (4, 4, 0), "conv": (9, 4, -4)}, 16)
     >>> explorer.layout.sliders[0].steps[1].args[1]["title.text"]
     'shared with the right neighbour: linear 0, conv 5 pixels'
     """
-    jumps = {jump for _, _, jump in windows.values()}
-    if len(jumps) != 1:
-        raise ValueError(f"windows={windows} must have one jump, so that their tokens correspond")
-    names, last = list(windows), pixels // jumps.pop() - 1
+    strides = {stride for _, stride, _ in windows.values()}
+    if len(strides) != 1:
+        raise ValueError(f"windows={windows} must have one stride: a token of each at each place")
+    names, last = list(windows), pixels // strides.pop() - 1
     opened = plotly_figure(
         "Horizontal bars over the pixels of one row of the picture, two for each stem: the pixels "
         "that a token reads and those that its right neighbour reads. A slider chooses the token. "
@@ -153,9 +152,9 @@ def window_explorer(windows, pixels):
 
 def _ends(window, token, pixels):
     """The first pixel a token reads and the one after its last, inside the picture."""
-    first, size, jump = window
-    start = first + token * jump
-    return max(0, start), min(pixels, start + size)
+    size, stride, start = window
+    first = start + token * stride
+    return max(0, first), min(pixels, first + size)
 
 
 def _shared(windows, token, pixels):
@@ -164,32 +163,3 @@ def _shared(windows, token, pixels):
         end = _ends(window, token, pixels)[1]
         counts.append(f"{name} {max(0, end - _ends(window, token + 1, pixels)[0])}")
     return f"shared with the right neighbour: {', '.join(counts)} pixels"
-
-
-@styled
-def short_runs(cards, chance=0.1):
-    """Validation accuracy of a few short runs, look by look; returns the Figure.
-
-    ``cards`` are result cards with ``curves``; a line is named by the card's model. ``chance`` is
-    the accuracy of guessing. Raises ``ValueError`` if there is no card.
-
-
-    >>> import matplotlib.pyplot as plt
-    >>> curves = {"step": [1, 2], "val_accuracy": [0.1, 0.2]}
-    >>> card = {"config": {"labels": {"model": "vit"}}, "curves": curves}
-    >>> plt.close(short_runs([card]))
-    """
-    if not cards:
-        raise ValueError(f"cards={cards!r} must hold at least one card")
-    opened, ax = figure(7.2, 3.0)
-    for card, colour, mark in zip(cards, CYCLE, MARKS, strict=False):
-        steps, values = card["curves"]["step"], card["curves"]["val_accuracy"]
-        percent = [100 * value for value in values]
-        name = card["config"]["labels"]["model"]
-        ax.plot(steps, percent, marker=mark, markersize=5, color=colour, label=name)
-    ax.axhline(100 * chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
-    ax.text(steps[-1], 100 * chance, "guessing", ha="right", va="bottom", color=COLOURS["grey"])
-    ax.set(xlabel="step", ylabel="validation accuracy (%)", ylim=(0, None))
-    ax.grid(True)
-    opened.legend(loc="outside right upper")
-    return opened
