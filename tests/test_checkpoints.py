@@ -12,9 +12,8 @@ import torch
 from model_tools import pictures, randomise
 from safetensors.torch import load_file, save_file
 
-from vit_teach import zoo
+from vit_teach import layouts, zoo
 from vit_teach.checkpoints import (
-    TORCHVISION_NAMES,
     from_timm,
     from_torchvision,
     load,
@@ -298,7 +297,7 @@ def test_torchvision_names_old_and_new():
     assert list(renamed) == list(names.values())
     assert [tensor.item() for tensor in renamed.values()] == list(range(len(names)))
     assert len(state) == len(names)  # the input is left alone
-    assert len(TORCHVISION_NAMES) == 10
+    assert len(layouts.TORCHVISION_NAMES) == 10
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
-"""Weights on disk and other people's weights.
+"""Weights on disk.
 
 Our files are safetensors: numbers and a header, no code. The header says how to rebuild the model.
-Parameters carry timm's names, so timm's state dict fits as it is; torchvision's needs renaming.
+For other people's weights, ``layouts`` knows their names and ``released`` opens their files.
 """
 
 import json
 import os
-import re
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from . import zoo
+from .layouts import from_timm, from_torchvision, to_timm  # noqa: F401  (chapters find them here)
 
 FORMAT = "vit_teach 1"
 
@@ -73,7 +73,7 @@ def read_metadata(path):
     if header.get("format") != FORMAT:
         raise ValueError(
             f"{path} was not written by vit_teach: format={header.get('format')!r} must be "
-            f"{FORMAT!r}. For another library's weights use from_timm or from_torchvision"
+            f"{FORMAT!r}. For another library's weights use vit_teach.released.load"
         )
     try:
         config = zoo.config_from_dict(json.loads(header["config"]))
@@ -146,70 +146,3 @@ def _check_fit(model, state, source):
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise ValueError(f"{source} does not fit the model: {'; '.join(faults[:5])}{more}")
-
-
-def from_timm(state):
-    """A timm ViT's state dict in our names: they are the same, so this is a plain copy.
-
-    DINO's public code uses these names too. Load the result with :func:`load_strict`.
-
-    >>> list(from_timm({"cls_token": torch.zeros(1, 1, 4)}))
-    ['cls_token']
-    """
-    return dict(state)
-
-
-def to_timm(state):
-    """Our state dict in timm's names: the way back from :func:`from_timm`.
-
-    >>> list(to_timm({"cls_token": torch.zeros(1, 1, 4)}))
-    ['cls_token']
-    """
-    return dict(state)
-
-
-# torchvision's names on the left, as patterns, and timm's (ours) on the right
-TORCHVISION_NAMES = (
-    (r"class_token", r"cls_token"),
-    (r"conv_proj\.(weight|bias)", r"patch_embed.proj.\1"),
-    (r"encoder\.pos_embedding", r"pos_embed"),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.(weight|bias)", r"blocks.\1.norm\2.\3"),
-    (
-        r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(weight|bias)",
-        r"blocks.\1.attn.qkv.\2",
-    ),
-    (
-        r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(weight|bias)",
-        r"blocks.\1.attn.proj.\2",
-    ),
-    (
-        r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.(weight|bias)",
-        r"blocks.\1.mlp.fc1.\2",
-    ),
-    (
-        r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.(weight|bias)",
-        r"blocks.\1.mlp.fc2.\2",
-    ),
-    (r"encoder\.ln\.(weight|bias)", r"norm.\1"),
-    (r"heads\.head\.(weight|bias)", r"head.\1"),
-)
-
-
-def from_torchvision(state):
-    """A torchvision ViT's state dict in our names. The numbers and their order stay the same.
-
-    Raises ``ValueError`` for a name that torchvision's ViT does not have.
-
-    >>> list(from_torchvision({"conv_proj.bias": torch.zeros(4)}))
-    ['patch_embed.proj.bias']
-    """
-    renamed = {}
-    for name, tensor in state.items():
-        for pattern, ours in TORCHVISION_NAMES:
-            match = re.fullmatch(pattern, name)
-            if match:
-                renamed[match.expand(ours)] = tensor
-                break
-        else:
-            raise ValueError(f"state has {name!r}, which is not a name in torchvision's ViT")
-    return renamed

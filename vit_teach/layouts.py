@@ -1,0 +1,328 @@
+"""Other libraries' names and shapes for the same weights: each to ours, some back.
+
+Our parameters carry timm's names. A function here takes a state dict (names and arrays) and returns
+one that :func:`vit_teach.checkpoints.load_strict` accepts. Nothing is computed but transpositions
+and one addition of zeros, so a way there and back gives the same bits.
+"""
+
+import re
+
+import numpy as np
+import torch
+
+# --- timm and DINO --------------------------------------------------------------------------------
+
+
+def from_timm(state):
+    """A timm ViT's state dict in our names: they are the same, so this is a plain copy.
+
+    DINO's public code uses these names too. Load the result with ``checkpoints.load_strict``.
+
+    >>> list(from_timm({"cls_token": torch.zeros(1, 1, 4)}))
+    ['cls_token']
+    """
+    return dict(state)
+
+
+def to_timm(state):
+    """Our state dict in timm's names: the way back from :func:`from_timm`.
+
+    >>> list(to_timm({"cls_token": torch.zeros(1, 1, 4)}))
+    ['cls_token']
+    """
+    return dict(state)
+
+
+# --- torchvision and Hugging Face: the same numbers under other names -----------------------------
+
+# Their names on the left, as patterns, and timm's (ours) on the right.
+TORCHVISION_NAMES = (
+    (r"class_token", r"cls_token"),
+    (r"conv_proj\.(weight|bias)", r"patch_embed.proj.\1"),
+    (r"encoder\.pos_embedding", r"pos_embed"),
+    (r"encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.(weight|bias)", r"blocks.\1.norm\2.\3"),
+    (
+        r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(weight|bias)",
+        r"blocks.\1.attn.qkv.\2",
+    ),
+    (
+        r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(weight|bias)",
+        r"blocks.\1.attn.proj.\2",
+    ),
+    (
+        r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.(weight|bias)",
+        r"blocks.\1.mlp.fc1.\2",
+    ),
+    (
+        r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.(weight|bias)",
+        r"blocks.\1.mlp.fc2.\2",
+    ),
+    (r"encoder\.ln\.(weight|bias)", r"norm.\1"),
+    (r"heads\.head\.(weight|bias)", r"head.\1"),
+)
+
+# The files on the hub keep the names of transformers 4 (encoder.layer.0.attention.attention.query);
+# transformers 5 writes shorter ones (layers.0.attention.q_proj). Query, key and value are apart.
+_LAYER = r"(?:encoder\.layer|layers)\.(\d+)\."
+HUGGINGFACE_NAMES = (
+    (r"embeddings\.cls_token", r"cls_token"),
+    (r"embeddings\.position_embeddings", r"pos_embed"),
+    (r"embeddings\.patch_embeddings\.projection\.(weight|bias)", r"patch_embed.proj.\1"),
+    (_LAYER + r"layernorm_before\.(weight|bias)", r"blocks.\1.norm1.\2"),
+    (_LAYER + r"layernorm_after\.(weight|bias)", r"blocks.\1.norm2.\2"),
+    (
+        _LAYER + r"attention\.(?:attention\.(?:query)|q_proj)\.(weight|bias)",
+        r"blocks.\1.attn.q.\2",
+    ),
+    (_LAYER + r"attention\.(?:attention\.(?:key)|k_proj)\.(weight|bias)", r"blocks.\1.attn.k.\2"),
+    (
+        _LAYER + r"attention\.(?:attention\.(?:value)|v_proj)\.(weight|bias)",
+        r"blocks.\1.attn.v.\2",
+    ),
+    (
+        _LAYER + r"attention\.(?:output\.dense|o_proj)\.(weight|bias)",
+        r"blocks.\1.attn.proj.\2",
+    ),
+    (_LAYER + r"(?:intermediate\.dense|mlp\.fc1)\.(weight|bias)", r"blocks.\1.mlp.fc1.\2"),
+    (_LAYER + r"(?:output\.dense|mlp\.fc2)\.(weight|bias)", r"blocks.\1.mlp.fc2.\2"),
+    (r"layernorm\.(weight|bias)", r"norm.\1"),
+    (r"classifier\.(weight|bias)", r"head.\1"),
+)
+
+
+def _renamed(state, names, library):
+    """The state under our names; ``ValueError`` for a name that the table does not have."""
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, ours in names:
+            match = re.fullmatch(pattern, name)
+            if match:
+                renamed[match.expand(ours)] = tensor
+                break
+        else:
+            raise ValueError(f"state has {name!r}, which is not a name in {library}'s ViT")
+    return renamed
+
+
+def from_torchvision(state):
+    """A torchvision ViT's state dict in our names. The numbers and their order stay the same.
+
+    Raises ``ValueError`` for a name that torchvision's ViT does not have.
+
+    >>> list(from_torchvision({"conv_proj.bias": torch.zeros(4)}))
+    ['patch_embed.proj.bias']
+    """
+    return _renamed(state, TORCHVISION_NAMES, "torchvision")
+
+
+def from_huggingface(state):
+    """The state dict of a Hugging Face ``ViTForImageClassification`` in our names.
+
+    The names of transformers 4 (which the files on the hub have) and 5 are both known. Query, key
+    and value, three matrices there, become the rows of one. Their configuration has a LayerNorm
+    epsilon of 1e-12, ours is 1e-6: logits differ by about that much. Raises ``ValueError`` for a
+    name that is not in that model.
+
+    >>> list(from_huggingface({"vit.embeddings.cls_token": torch.zeros(1, 1, 4)}))
+    ['cls_token']
+    """
+    bare = {name.removeprefix("vit."): tensor for name, tensor in state.items()}
+    renamed = _renamed(bare, HUGGINGFACE_NAMES, "Hugging Face")
+    joined = {}
+    for name, tensor in renamed.items():
+        match = re.fullmatch(r"(blocks\.\d+\.attn)\.([qkv])\.(weight|bias)", name)
+        if match is None:
+            joined[name] = tensor
+        elif match[2] == "q":
+            parts = [renamed.get(f"{match[1]}.{letter}.{match[3]}") for letter in "qkv"]
+            if any(part is None for part in parts):
+                raise ValueError(f"state has {name!r}, but not all of query, key and value")
+            joined[f"{match[1]}.qkv.{match[3]}"] = torch.cat(parts)
+    return joined
+
+
+# --- Google's .npz files --------------------------------------------------------------------------
+
+PREFIXES = ("opt/target/", "params/img/", "params/")  # met in released files
+
+
+def from_google(arrays, head=True):
+    """The arrays of one of Google's ``.npz`` files, by name, as a state dict in our names.
+
+    Known are the original layout (vision_transformer), with any of ``PREFIXES``, and big_vision's:
+    the position table at the top and without a row for the class token, other numbers in the names
+    of a block's parts, blocks perhaps stacked along their first axis. ``head=False`` leaves out the
+    classifier, and with it the hidden layer ``pre_logits`` that the first release has before it.
+
+    Raises ``ValueError`` for a missing or misshapen array, and for ``pre_logits`` with
+    ``head=True``: our model has no such layer.
+
+    >>> from_google({"embedding/kernel": np.zeros((4, 4, 3, 8))})
+    Traceback (most recent call last):
+    ...
+    ValueError: arrays lacks 'embedding/bias'
+    """
+    arrays = _unstacked(_without_prefix(arrays))
+    if head and any(name.startswith("pre_logits/") for name in arrays):
+        raise ValueError(
+            "arrays holds a hidden layer before the head ('pre_logits'), which our model does not "
+            "have: use head=False and train a new head"
+        )
+    take = _Taker({n: a for n, a in arrays.items() if not n.startswith("pre_logits/")})
+    state = {
+        "patch_embed.proj.weight": take("embedding/kernel", 4).transpose(3, 2, 0, 1),  # (D,C,P,P)
+        "patch_embed.proj.bias": take("embedding/bias", 1),
+    }
+    state |= _google_tokens(take)
+    depth = len({name.split("/")[1] for name in arrays if name.startswith("Transformer/encoderb")})
+    for i in range(depth):
+        state |= _google_block(take, i)
+    state |= _google_norm(take, "Transformer/encoder_norm", "norm")
+    if head:
+        state |= _google_dense(take, "head", "head")
+    else:
+        take.forget("head/")
+    if take.left:
+        raise ValueError(f"arrays has {sorted(take.left)[0]!r}, which is not in a plain ViT")
+    return {name: torch.from_numpy(np.array(array, order="C")) for name, array in state.items()}
+
+
+class _Taker:
+    """Hands out arrays by name, checks their axes and remembers what nobody asked for."""
+
+    def __init__(self, arrays):
+        self.arrays, self.left = arrays, set(arrays)
+
+    def __contains__(self, name):
+        return name in self.arrays
+
+    def __call__(self, name, axes):
+        if name not in self.arrays:
+            raise ValueError(f"arrays lacks {name!r}")
+        array = np.asarray(self.arrays[name])
+        if array.ndim != axes:
+            raise ValueError(f"{name!r} has shape {array.shape}; it must have {axes} axes")
+        self.left.discard(name)
+        return array
+
+    def forget(self, prefix):
+        self.left = {name for name in self.left if not name.startswith(prefix)}
+
+
+def _without_prefix(arrays):
+    for prefix in PREFIXES:
+        inside = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+        if "embedding/kernel" in inside:
+            return inside
+    return dict(arrays)
+
+
+def _unstacked(arrays):
+    """big_vision's "scan" layout keeps block i of all blocks at index i of the first axis."""
+    stacked = "Transformer/encoderblock/"
+    plain = {name: array for name, array in arrays.items() if not name.startswith(stacked)}
+    for name, array in arrays.items():
+        if name.startswith(stacked):
+            for i, part in enumerate(array):
+                plain[f"Transformer/encoderblock_{i}/{name.removeprefix(stacked)}"] = part
+    return plain
+
+
+def _google_tokens(take):
+    """Class token and position table (1, T, D); a table without the class token's row gets one."""
+    tokens = {"cls_token": take("cls", 3)} if "cls" in take else {}
+    if "pos_embedding" not in take:
+        return tokens | {"pos_embed": take("Transformer/posembed_input/pos_embedding", 3)}
+    table = take("pos_embedding", 3)
+    if tokens:  # positions are added before the class token is put in front: its row is zero
+        table = np.concatenate([np.zeros_like(table[:, :1]), table], axis=1)
+    return tokens | {"pos_embed": table}
+
+
+def _google_norm(take, theirs, ours):
+    return {f"{ours}.weight": take(f"{theirs}/scale", 1), f"{ours}.bias": take(f"{theirs}/bias", 1)}
+
+
+def _google_dense(take, theirs, ours):
+    return {
+        f"{ours}.weight": take(f"{theirs}/kernel", 2).T,
+        f"{ours}.bias": take(f"{theirs}/bias", 1),
+    }
+
+
+def _google_block(take, i):
+    """One encoder block. Kernels are (in, out), and heads have axes of their own."""
+    theirs, ours = f"Transformer/encoderblock_{i}", f"blocks.{i}"
+    big_vision = f"{theirs}/LayerNorm_1/scale" in take
+    second, attention, mlp = (1, 0, 0) if big_vision else (2, 1, 3)
+    state = _google_norm(take, f"{theirs}/LayerNorm_0", f"{ours}.norm1")
+    state |= _google_norm(take, f"{theirs}/LayerNorm_{second}", f"{ours}.norm2")
+    msa = f"{theirs}/MultiHeadDotProductAttention_{attention}"
+    kernels = [take(f"{msa}/{part}/kernel", 3) for part in ("query", "key", "value")]  # (D, H, h)
+    biases = [take(f"{msa}/{part}/bias", 2) for part in ("query", "key", "value")]  # (H, h)
+    dim = kernels[0].shape[0]
+    state[f"{ours}.attn.qkv.weight"] = np.concatenate([k.reshape(dim, -1).T for k in kernels])
+    state[f"{ours}.attn.qkv.bias"] = np.concatenate([b.reshape(-1) for b in biases])
+    out = take(f"{msa}/out/kernel", 3)  # (H, h, D)
+    state[f"{ours}.attn.proj.weight"] = out.reshape(-1, out.shape[-1]).T
+    state[f"{ours}.attn.proj.bias"] = take(f"{msa}/out/bias", 1)
+    for number in (0, 1):
+        layer = f"{theirs}/MlpBlock_{mlp}/Dense_{number}"
+        state |= _google_dense(take, layer, f"{ours}.mlp.fc{number + 1}")
+    return state
+
+
+def to_google(state, num_heads):
+    """Our state dict as arrays in Google's original layout: the way back from :func:`from_google`.
+
+    ``num_heads`` is needed because their kernels have an axis for the heads. Raises ``ValueError``
+    if it does not divide the width, or the model is not a plain ViT with positions.
+
+    >>> from vit_teach import ViTConfig, VisionTransformer
+    >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=12, depth=1, num_heads=3)
+    >>> arrays = to_google(VisionTransformer(config).state_dict(), num_heads=3)
+    >>> arrays["Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"].shape
+    (12, 3, 4)
+    """
+    left = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+    if "norm.weight" not in left or "pos_embed" not in left:
+        raise ValueError("state must be a plain ViT's, with 'pos_embed' and 'norm.weight'")
+    dim = left["pos_embed"].shape[-1]
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f"num_heads={num_heads} must divide the width {dim}")
+    arrays = {
+        "embedding/kernel": left.pop("patch_embed.proj.weight").transpose(2, 3, 1, 0),
+        "embedding/bias": left.pop("patch_embed.proj.bias"),
+        "Transformer/posembed_input/pos_embedding": left.pop("pos_embed"),
+    }
+    if "cls_token" in left:
+        arrays["cls"] = left.pop("cls_token")
+    places = {"norm": "Transformer/encoder_norm", "head": "head"}
+    depth = sum(name.endswith(".attn.qkv.bias") for name in left)
+    for i in range(depth):
+        block = f"Transformer/encoderblock_{i}"
+        arrays |= _attention_to_google(left, i, num_heads)
+        places |= {f"blocks.{i}.norm1": f"{block}/LayerNorm_0"}
+        places |= {f"blocks.{i}.norm2": f"{block}/LayerNorm_2"}
+        places |= {f"blocks.{i}.mlp.fc{n + 1}": f"{block}/MlpBlock_3/Dense_{n}" for n in (0, 1)}
+    for ours, theirs in places.items():
+        weight = left.pop(f"{ours}.weight")
+        arrays[f"{theirs}/{'kernel' if weight.ndim == 2 else 'scale'}"] = weight.T
+        arrays[f"{theirs}/bias"] = left.pop(f"{ours}.bias")
+    if left:
+        raise ValueError(f"state has {sorted(left)[0]!r}, which Google's layout does not have")
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _attention_to_google(left, i, num_heads):
+    msa = f"Transformer/encoderblock_{i}/MultiHeadDotProductAttention_1"
+    weights = np.split(left.pop(f"blocks.{i}.attn.qkv.weight"), 3)  # three of (D, D)
+    biases = np.split(left.pop(f"blocks.{i}.attn.qkv.bias"), 3)
+    arrays = {}
+    for part, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
+        arrays[f"{msa}/{part}/kernel"] = weight.T.reshape(len(weight), num_heads, -1)  # (D, H, h)
+        arrays[f"{msa}/{part}/bias"] = bias.reshape(num_heads, -1)  # (H, h)
+    out = left.pop(f"blocks.{i}.attn.proj.weight").T  # (D, D)
+    arrays[f"{msa}/out/kernel"] = out.reshape(num_heads, -1, out.shape[-1])  # (H, h, D)
+    arrays[f"{msa}/out/bias"] = left.pop(f"blocks.{i}.attn.proj.bias")
+    return arrays
