@@ -1,6 +1,7 @@
 """Figures of the hybrid: chapter 7."""
 
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 from .style import COLOURS, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
 
@@ -23,17 +24,22 @@ def paper_pairs(pairs):
             "", (hybrid_cost, hybrid), (plain_cost, plain),
             arrowprops={"arrowstyle": "->", "color": COLOURS["grey"], "shrinkA": 6, "shrinkB": 6},
         )  # fmt: skip
-        ax.annotate(name, (plain_cost, plain), (0, -15), textcoords="offset points", ha="center")
+        crowded = any(0.7 < row[2] / plain_cost < 1 for row in pairs)  # a point close to the left
+        ax.annotate(
+            name, (plain_cost, plain), (8, -10) if crowded else (-8, -3),
+            textcoords="offset points", ha="left" if crowded else "right",
+        )  # fmt: skip
     columns = list(zip(*pairs, strict=True))
     ax.plot(columns[2], columns[1], "o", color=COLOURS["blue"], markersize=8, label="plain ViT")
     ax.plot(columns[4], columns[3], "s", color=COLOURS["vermilion"], markersize=8, label="hybrid")
     low, high = min(columns[1]), max(columns[3])
     room = 0.15 * (high - low)
     ax.set(xscale="log", xlabel="exaFLOPs of pre-training", ylabel="ImageNet accuracy (%)")
-    ax.set_ylim(low - room, high + room)
-    ax.margins(x=0.08)
-    ax.grid(True, which="both", axis="x")
-    ax.grid(True, axis="y")
+    ax.set(xlim=(0.5 * min(columns[2]), 1.3 * max(columns[4])), ylim=(low - room, high + room))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.grid(True)
     ax.legend(loc="lower right")
     return opened
 
@@ -59,6 +65,7 @@ def stem_walk(image, maps, channels=3):
             values = map_[number].detach().numpy()
             ax.imshow(values, cmap="gray", interpolation="nearest")
             ax.set(xticks=[], yticks=[], title=f"{name}\n{_size(map_)}" if number == 0 else "")
+            ax.spines[:].set_visible(False)
     return opened
 
 
@@ -115,7 +122,7 @@ def window_explorer(windows, pixels):
 
     >>> explorer = window_explorer({"linear": (4, 4, 0), "conv": (9, 4, -4)}, 16)
     >>> explorer.layout.sliders[0].steps[1].args[1]["title.text"]
-    'shared with the right neighbour: linear 0, conv 5 pixels'
+    'shared with the right neighbour:<br>linear 0, conv 5 pixels'
     """
     strides = {stride for _, stride, _ in windows.values()}
     if len(strides) != 1:
@@ -126,9 +133,10 @@ def window_explorer(windows, pixels):
         "that a token reads and those that its right neighbour reads. A slider chooses the token. "
         "In the middle of the picture, "
         f"{_shared(windows, last // 2, pixels)}.",
-        height=380, barmode="group", margin={"l": 70, "t": 60, "r": 16, "b": 40},
-        xaxis={"title": {"text": "pixel"}, "range": [0, pixels], "dtick": 4},
-        yaxis={"autorange": "reversed"}, legend={"orientation": "h", "y": 1.12},
+        height=440, barmode="group", margin={"l": 70, "t": 100, "r": 16, "b": 40},
+        xaxis={"title": {"text": "pixel", "standoff": 4}, "range": [0, pixels], "dtick": 4},
+        yaxis={"autorange": "reversed"},
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
     )  # fmt: skip
     steps = []
     for token in range(last):
@@ -141,12 +149,12 @@ def window_explorer(windows, pixels):
                 visible=token == last // 2,
             )  # fmt: skip
         shown = {"visible": [i // 2 == token for i in range(2 * last)]}
-        change = {"title.text": _shared(windows, token, pixels)}
+        change = {"title.text": _shared(windows, token, pixels).replace(": ", ":<br>")}
         steps.append({"label": str(token), "method": "update", "args": [shown, change]})
     slider = {"active": last // 2, "steps": steps, "currentvalue": {"prefix": "token "}}
     return opened.update_layout(
-        title={"text": steps[last // 2]["args"][1]["title.text"], "font": {"size": 15}, "y": 0.98},
-        sliders=[{**slider, "pad": {"t": 50}}],
+        title={"text": steps[last // 2]["args"][1]["title.text"], "font": {"size": 15}, "y": 0.95},
+        sliders=[{**slider, "pad": {"t": 64}}],
     )
 
 
