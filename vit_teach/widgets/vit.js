@@ -70,11 +70,14 @@ function parseJson(text, what) {
   }
 }
 
-function readHeader(buffer) {
-  if (buffer.byteLength < 8) fail(`the file has ${buffer.byteLength} bytes: no safetensors file`);
-  const view = new DataView(buffer), left = buffer.byteLength - 8;
+/* The header, checked: { metadata, entries: name -> what is said of it, start of the data }. */
+function readHeader(buffer, limit) {
+  if (!(buffer instanceof ArrayBuffer)) fail("the file must be given as an ArrayBuffer");
+  const size = buffer.byteLength, view = new DataView(buffer);
+  if (size > limit) fail(`the file has ${size} bytes, more than the limit of ${limit}`);
+  if (size < 8) fail(`no safetensors file: only ${size} bytes`);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
-  if (length > left) fail(`no safetensors file: a header of ${length} bytes in ${left}`);
+  if (length > size - 8) fail(`no safetensors file: a header of ${length} bytes in ${size - 8}`);
   if (length > HEADER_LIMIT) fail(`the header has ${length} bytes, more than ${HEADER_LIMIT}`);
   const bytes = new Uint8Array(buffer, 8, length);
   if (bytes[0] !== 0x7b) fail("no safetensors file: the header does not begin with {");
@@ -84,8 +87,11 @@ function readHeader(buffer) {
   } catch {
     fail("the header is not UTF-8 text");
   }
-  const header = parseJson(text, "the header");
-  return { header, start: 8 + length };
+  const { __metadata__: metadata = {}, ...entries } = parseJson(text, "the header");
+  if (!isObject(metadata) || !Object.values(metadata).every(isText)) {
+    fail("__metadata__ must hold texts only");
+  }
+  return { metadata, entries, start: 8 + length };
 }
 
 /* One entry of the header, checked: { name, dtype, shape, begin, end }. */
@@ -108,33 +114,29 @@ function readEntry(name, entry, size) {
   return { name, dtype, shape, begin, end };
 }
 
-/* A safetensors file to { tensors: Map of name -> { dtype, shape, data }, metadata }.
-   The numbers come as float32. Throws an Error that names what is wrong with the file. */
-export function readSafetensors(buffer, limit = FILE_LIMIT) {
-  if (!(buffer instanceof ArrayBuffer)) fail("the file must be given as an ArrayBuffer");
-  if (buffer.byteLength > limit) {
-    fail(`the file has ${buffer.byteLength} bytes, more than the limit of ${limit}`);
-  }
-  const { header, start } = readHeader(buffer), size = buffer.byteLength - start;
-  const { __metadata__: metadata = {}, ...named } = header;
-  if (!isObject(metadata) || !Object.values(metadata).every(isText)) {
-    fail("__metadata__ must hold texts only");
-  }
-  const entries = Object.entries(named).map(([name, entry]) => readEntry(name, entry, size));
-  entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
+/* The tensors that the header describes: Map of name -> { dtype, shape, data }. */
+function readTensors(buffer, { entries, start }) {
+  const size = buffer.byteLength - start;
+  const list = Object.entries(entries).map(([name, entry]) => readEntry(name, entry, size));
+  list.sort((a, b) => a.begin - b.begin || a.end - b.end);
   let reached = 0; // the tensors must fill the file: no overlap, no gap
-  for (const { name, begin, end } of entries) {
+  for (const { name, begin, end } of list) {
     if (begin < reached) fail(`tensor ${show(name)} overlaps the one before it at byte ${begin}`);
     if (begin > reached) fail(`bytes ${reached}..${begin} belong to no tensor`);
     reached = end;
   }
   if (reached !== size) fail(`the tensors end at byte ${reached}, the file at ${size}`);
-  const tensors = new Map();
-  for (const { name, dtype, shape, begin, end } of entries) {
+  return new Map(list.map(({ name, dtype, shape, begin, end }) => {
     const data = DECODERS[dtype](buffer.slice(start + begin, start + end));
-    tensors.set(name, { dtype, shape, data });
-  }
-  return { tensors, metadata };
+    return [name, { dtype, shape, data }];
+  }));
+}
+
+/* A safetensors file to { tensors: Map of name -> { dtype, shape, data }, metadata }.
+   The numbers come as float32. Throws an Error that names what is wrong with the file. */
+export function readSafetensors(buffer, limit = FILE_LIMIT) {
+  const header = readHeader(buffer, limit);
+  return { tensors: readTensors(buffer, header), metadata: header.metadata };
 }
 
 const COUNTS = ["in_channels", "num_classes", "embed_dim", "depth", "num_heads"];
@@ -245,13 +247,14 @@ function countMacs(config) {
 /* A file of vit_teach.checkpoints.save, as an ArrayBuffer, to a model:
    { config, metadata, classes, parameters, macs, tensors }. */
 export function modelFromFile(buffer) {
-  const { tensors, metadata: header } = readSafetensors(buffer);
-  if (header.format !== FORMAT) {
-    fail(`not written by vit_teach: format=${show(header.format)} must be ${show(FORMAT)}`);
+  const header = readHeader(buffer, FILE_LIMIT), { format, ...texts } = header.metadata;
+  if (format !== FORMAT) {
+    fail(`not written by vit_teach: format=${show(format)} must be ${show(FORMAT)}`);
   }
-  const config = readConfig(header.config);
-  const metadata = parseJson(header.metadata, "the metadata");
+  const config = readConfig(texts.config);
+  const metadata = parseJson(texts.metadata, "the metadata");
   if (!isObject(metadata)) fail("the metadata must be an object");
+  const tensors = readTensors(buffer, header);
   checkTensors(config, tensors);
   checkMemory(config);
   let parameters = 0;

@@ -272,17 +272,16 @@ function buffersOf({ out, bytes, pixels, probabilities }) {
   return [...new Set(arrays.map((array) => array.buffer))];
 }
 
-/* Text of a worker's script. `source` is the text of this module; without it the worker imports
-   the module from where it came, which needs an address that still holds. */
+/* The text of a worker's script, from the text of this module. It becomes a classic script, without
+   exports: on a page opened from disk Chromium starts no worker that is a module. */
 export function workerSource(source) {
-  if (source) return `${source}\nserve(self);\n`;
-  return `import { serve } from ${JSON.stringify(import.meta.url)};\nserve(self);\n`;
+  return `"use strict";\n${source.replace(/^export (default )?/gm, "")}\nserve(self);\n`;
 }
 
 function startWorker(source) {
   return new Promise((resolve, reject) => {
     const url = URL.createObjectURL(new Blob([workerSource(source)], { type: "text/javascript" }));
-    const worker = new Worker(url, { type: "module" });
+    const worker = new Worker(url);
     const give = (settle, value) => {
       clearTimeout(timer);
       URL.revokeObjectURL(url);
@@ -343,11 +342,12 @@ function slicedEngine() {
   };
 }
 
-/* The engine a page uses: { mode: "worker" or "slices", load(file), run(picture, onStage), close() }
+/* What a page uses: { mode: "worker" or "slices", load(file), run(picture, onStage), close() }.
    load takes an ArrayBuffer or a Blob; run takes { data, width, height }, an ImageBitmap or
-   { pixels }. Both hand their buffers over to the worker: the caller's are empty afterwards. */
+   { pixels }. Both hand their buffers over to the worker: the caller's are empty afterwards.
+   `source` is the text of this module (vit.js, then vit_page.js); without it there is no worker. */
 export async function openEngine({ source, worker = true } = {}) {
-  if (!worker || !globalThis.Worker) return slicedEngine();
+  if (!worker || !source || !globalThis.Worker) return slicedEngine();
   try {
     return workerEngine(await startWorker(source));
   } catch {
