@@ -55,18 +55,6 @@ def test_score_scale_draws_both_quantities():
     assert lines == [[[0.5, 0.9], [0.3, 0.3]], [[0.2, 0.1], [0.2, 0.25]]]
 
 
-def test_sharpness_goes_from_uniform_to_certain():
-    figure = plots.sharpness(torch.eye(3), torch.eye(3), ["a", "b", "c"], factors=(0, 1, 100))
-    first, last = torch.tensor(figure.data[0].z), torch.tensor(figure.data[2].z)
-    torch.testing.assert_close(first, torch.full((3, 3), 1 / 3))
-    torch.testing.assert_close(last, torch.eye(3))
-    assert [trace.visible for trace in figure.data] == [False, True, False]
-    titles = [step["args"][1]["title.text"] for step in figure.layout.sliders[0].steps]
-    assert titles[0] == "mean entropy 1.10 of at most 1.10"
-    assert titles[2] == "mean entropy 0.00 of at most 1.10"
-    assert "slider" in figure.layout.meta["alt"]
-
-
 def test_attention_on_image_shows_the_row_of_the_query():
     weights = torch.rand(6, 6)
     figure = plots.attention_on_image(torch.rand(3, 8, 12), weights, 4, [(1, 2), (0, 1)])

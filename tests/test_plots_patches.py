@@ -1,7 +1,5 @@
 """The shared figure style and the figures of chapters 1 and 2 show what they are given."""
 
-import base64
-
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -104,35 +102,6 @@ def test_flatten_orders_shows_what_patchify_does():
             colour = plt.matplotlib.colors.to_hex(cell.get_facecolor()).upper()
             assert channels.index(colour) == number // 100
             assert text.get_text() == f"{number // 10 % 10},{number % 10}"
-
-
-def test_the_slider_changes_the_grid_and_the_numbers():
-    image = torch.randint(0, 256, (3, 32, 48), dtype=torch.uint8)
-    fig = plots.explore_patch_size(image, (8, 16))
-    steps = fig.layout.sliders[0].steps
-    assert [step.label for step in steps] == ["8", "16"]
-    view = steps[1].args[0]
-    assert view["title.text"] == "patch 16 × 16: 6 tokens of 768 numbers<br>36 attention entries"
-    assert view["shapes"][0]["path"] == "M16,0V32M32,0V32M0,16H48"
-    assert "6 tokens of 768 numbers, 36" in fig.layout.meta["alt"]
-    assert "<br>" not in fig.layout.meta["alt"]
-
-
-def test_the_picture_in_the_page_is_the_photograph():
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    image = torch.randint(0, 256, (3, 4, 6), dtype=torch.uint8)
-    code = module.data_uri(image).split(",")[1]
-    read = np.asarray(Image.open(io.BytesIO(base64.b64decode(code))))  # (4, 6, 3)
-    assert (read == image.permute(1, 2, 0).numpy()).all()
-
-
-def test_explore_patch_size_refuses_a_size_that_does_not_fit():
-    with pytest.raises(ValueError, match="must be divisible by patch_size=5"):
-        plots.explore_patch_size(torch.zeros(3, 32, 32, dtype=torch.uint8), (5,))
 
 
 def test_seconds_gives_the_threads_back():

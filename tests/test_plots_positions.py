@@ -48,30 +48,10 @@ def test_similarity_tiles_has_a_panel_for_each_table(tables):
     assert [ax.get_title() for ax in opened.axes[:3]] == list(tables)
 
 
-def test_the_explorer_shows_the_chosen_row_of_every_table(tables):
-    opened = vt.plots.similarity_explorer(tables, GRID)
-    assert opened.layout.meta["alt"].strip()
-    steps = opened.layout.sliders[0].steps
-    assert len(steps) == 15 and steps[7].label == "row 1, column 2"
-    for number, table in enumerate(tables.values()):
-        expected = vt.plots.cosine_similarity(table)[7].view(GRID)
-        shown = torch.tensor(steps[7]["args"][0]["z"][number])
-        assert torch.allclose(shown, expected, atol=0.006)
-    start = opened.layout.sliders[0].active
-    for trace, values in zip(opened.data, steps[start]["args"][0]["z"], strict=True):
-        assert [list(row) for row in trace.z] == [list(row) for row in values]
-
-
-def test_the_explorer_is_light_enough_for_a_page():
-    tables = {name: torch.randn(64, 16) for name in "abcd"}
-    assert len(vt.plots.similarity_explorer(tables, (8, 8)).to_json()) < 150_000
-
-
 @pytest.mark.parametrize(
     "call",
     [
         lambda: vt.plots.similarity_tiles({"bad": torch.randn(14, 8)}, GRID),
-        lambda: vt.plots.similarity_explorer({"bad": torch.randn(14, 8)}, GRID),
         lambda: vt.plots.offset_similarity(torch.randn(15, 8), torch.randn(1, 15, 8), GRID),
         lambda: vt.plots.cosine_similarity(torch.randn(1, 15, 8)),
         lambda: vt.plots.principal_filters(torch.randn(8, 48)),

@@ -7,6 +7,7 @@
 """
 
 import importlib.util
+import json
 import re
 import shutil
 from pathlib import Path
@@ -17,12 +18,15 @@ import vit_results
 from docutils import nodes
 from sphinx.util import logging
 
+from vit_teach.widgets import base as widgets
+
 HERE = Path(__file__).resolve().parent
 LOG = logging.getLogger(__name__)
 
-# A page gets the scripts of a row when its HTML contains the row's mark.
-SCRIPTS_BY_MARK = {
+# A page gets the scripts and styles of a row when its HTML contains the row's mark.
+FILES_BY_MARK = {
     'class="vt-plotly"': ("vt/plotly.min.js", "vt/vt-plotly.js"),
+    'class="vt-widget"': ("vt/vt-host.js", f"vt/{widgets.STYLE}"),
 }
 
 # The theme's HTML -> what assistive technology understands (each found by axe on a built page).
@@ -51,10 +55,21 @@ def copy_newer(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
+def gather_widgets(folder: Path) -> None:
+    """Write each widget's module as a script that tells vt-host.js its text, and their style."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in widgets.modules():
+        name_and_text = f"{json.dumps(name)}, {json.dumps(widgets.module_source(name))}"
+        script = f"VitWidgets.define({name_and_text});\n"
+        (folder / f"{name}.def.js").write_text(script, encoding="utf-8")
+    copy_newer(widgets.FOLDER / widgets.STYLE, folder / widgets.STYLE)
+
+
 def gather_static(folder: Path) -> None:
-    """Collect our scripts and styles, plotly and MathJax in one folder for the site."""
+    """Collect our scripts and styles, widgets, plotly and MathJax in one folder for the site."""
     for file in (HERE / "static").iterdir():
         copy_newer(file, folder / "vt" / file.name)
+    gather_widgets(folder / "vt")
     plotly = package_folder("plotly") / "package_data" / "plotly.min.js"
     copy_newer(plotly, folder / "vt" / "plotly.min.js")
     mathjax = package_folder("sphinx-mathjax-offline") / "static" / "mathjax"
@@ -113,9 +128,11 @@ def wanted_scripts(scripts: list) -> list:
 def finish_page(app, pagename, templatename, context, doctree) -> None:
     """Add the scripts a page needs, remove those it does not, repair the HTML."""
     body = context.get("body") or ""
-    for mark, names in SCRIPTS_BY_MARK.items():
-        if mark in body:
-            for name in names:
+    for mark, names in FILES_BY_MARK.items():
+        for name in names if mark in body else ():
+            if name.endswith(".css"):
+                app.add_css_file(name)
+            else:
                 app.add_js_file(name, loading_method="defer")
     for wrong, right in REPAIRS:
         body = body.replace(wrong, right)

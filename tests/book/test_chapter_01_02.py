@@ -77,8 +77,6 @@ def test_the_check_fails_without_the_solution(name, title, check, solution, chap
 def test_every_figure_has_a_text_alternative(name):
     for cell in cells(name):
         if cell.cell_type == "code" and "vt.plots." in cell.source:
-            if "explore_" in cell.source:  # plotly: the figure itself carries the text
-                continue
             assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60, cell.id
             assert cell.source.rstrip().endswith(";"), f"{cell.id} would show its figure twice"
 

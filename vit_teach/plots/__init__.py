@@ -10,7 +10,6 @@ from .attention import (
     matrices,
     packing,
     score_scale,
-    sharpness,
     timings,
 )
 from .bias import (
@@ -34,7 +33,6 @@ from .model import (
 from .patches import (
     attention_cost,
     cut_image,
-    explore_patch_size,
     flatten_orders,
     image_row,
     patch_sequence,
@@ -44,7 +42,6 @@ from .positions import (
     cosine_similarity,
     offset_similarity,
     resized_slice,
-    similarity_explorer,
     similarity_tiles,
     table_image,
 )
@@ -65,13 +62,13 @@ from .training import (
 __all__ = [
     "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "accuracy_bars", "attention_cost",
     "attention_on_image", "augmentation_grid", "by_depth", "cell_maps", "confusion_matrix",
-    "cosine_similarity", "cost_share", "cut_image", "explore_patch_size", "figure", "filter_bank",
+    "cosine_similarity", "cost_share", "cut_image", "figure", "filter_bank",
     "filter_shares", "flatten_orders", "gelu_forms", "grouped", "image_row", "learning_curves",
     "matrices", "mistakes", "mixing_matrices", "offset_similarity", "packing", "paper_pairs",
     "patch_sequence", "plotly_figure", "principal_filters", "reach_by_depth", "receptive_fields",
     "recorded_curves", "resized_slice", "result_bars", "result_explorer", "result_lines", "roadmap",
-    "run_explorer", "schedule_curve", "score_scale", "shape_walk", "sharpness", "shift_errors",
-    "show_pixels", "similarity_explorer", "similarity_tiles", "singular_values", "sliding_filter",
+    "run_explorer", "schedule_curve", "score_scale", "shape_walk", "shift_errors",
+    "show_pixels", "similarity_tiles", "singular_values", "sliding_filter",
     "small_run", "stem_walk", "styled", "table_image", "timings", "weight_paths", "where_it_looks",
     "where_it_sits", "window_explorer",
 ]  # fmt: skip

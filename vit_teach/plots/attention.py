@@ -4,8 +4,7 @@ import math
 
 import torch
 
-from ..attention import attention_weights
-from .style import COLOURS, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
+from .style import COLOURS, SEQUENTIAL, figure, show_pixels, styled
 
 ROLES = {"q": COLOURS["blue"], "k": COLOURS["orange"], "v": COLOURS["green"]}
 
@@ -111,53 +110,6 @@ def packing(dim, num_heads):
         ax.spines[:].set_visible(False)
     axes[0].set_ylabel("row of qkv.weight")
     return opened
-
-
-def sharpness(q, k, names, factors=(0, 0.25, 0.5, 1, 2, 4, 8)):
-    """The attention weights of a few tokens, with a slider for the length of the queries.
-
-    ``q`` and ``k`` are (T, h), ``names`` T words. Returns a plotly figure.
-
-    >>> fig = sharpness(torch.eye(3), torch.eye(3), ["a", "b", "c"], factors=(0, 1))
-    >>> fig.data[0].z[0][0] == fig.data[0].z[0][1]
-    True
-    """
-    import plotly.graph_objects as go
-
-    fig = plotly_figure(
-        "Attention weights of each token over all tokens as a coloured square of numbers, with a "
-        "slider that multiplies the queries. At factor 0 all weights are equal; the larger the "
-        "factor, the closer each row comes to a single 1.",
-        height=430,
-        margin={"l": 100, "t": 100, "r": 16, "b": 40},
-    )
-    active, steps = factors.index(1) if 1 in factors else 0, []
-    for i, factor in enumerate(factors):
-        weights, title = _sharpened(q, k, factor)
-        fig.add_trace(go.Heatmap(z=weights.tolist(), x=names, y=names, visible=i == active))
-        shown = {"visible": [j == i for j in range(len(factors))]}
-        step = {"label": str(factor), "method": "update", "args": [shown, {"title.text": title}]}
-        steps.append(step)
-    fig.update_traces(
-        zmin=0, zmax=1, colorscale=[[0, "#F7FBFF"], [1, "#6BAED6"]],  # pale under dark numbers
-        texttemplate="%{z:.2f}", textfont={"color": "#111111"},
-        showscale=False,  # every cell shows its number
-        hovertemplate="%{y} looks at %{x}: %{z:.3f}<extra></extra>",
-    )  # fmt: skip
-    slider = {"active": active, "steps": steps, "currentvalue": {"prefix": "queries times "}}
-    return fig.update_layout(
-        title={"text": _sharpened(q, k, factors[active])[1], "font": {"size": 15}, "y": 0.98},
-        yaxis={"autorange": "reversed", "title": {"text": "query"}},
-        xaxis={"title": {"text": "key"}, "side": "top"},
-        sliders=[{**slider, "pad": {"t": 24}}],
-    )
-
-
-def _sharpened(q, k, factor):
-    """Attention weights (T, T) with the queries multiplied, and their entropy in words."""
-    weights = attention_weights(factor * q, k)  # (T, T)
-    entropy = torch.special.entr(weights).sum(dim=1).mean().item()
-    return weights, f"mean entropy {entropy:.2f} of at most {math.log(len(k)):.2f}"
 
 
 @styled

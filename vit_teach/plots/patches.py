@@ -1,14 +1,12 @@
 """Figures of chapters 1 and 2: what a token costs, and how an image becomes patches."""
 
-import base64
-import io
 from math import prod
 
 import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from ..patches import grid_size, patchify, to_pair
-from .style import COLOURS, figure, plotly_figure, show_pixels, styled
+from .style import COLOURS, figure, show_pixels, styled
 
 CHANNELS = (("red", COLOURS["vermilion"]), ("green", COLOURS["green"]), ("blue", COLOURS["blue"]))
 
@@ -151,79 +149,6 @@ def flatten_orders(height=2, width=2):
     handles = [Rectangle((0, 0), 1, 1, color=colour) for _, colour in CHANNELS]
     fig.legend(handles, [name for name, _ in CHANNELS], loc="outside lower left", ncols=3)
     return fig
-
-
-def explore_patch_size(image, patch_sizes=(8, 14, 16, 28, 32, 56, 112)):
-    """A plotly figure of an image (3, H, W) under a grid of patches; a slider sets the patch size.
-
-    The line above the image says how many tokens the size gives, how many numbers each holds, and
-    how many attention entries follow. Returns the ``go.Figure``. Raises ``ValueError`` for a size
-    that does not divide the image.
-
-    >>> explore_patch_size(torch.zeros(3, 32, 32, dtype=torch.uint8), (4, 8)).layout.title.text
-    'patch 4 × 4: 64 tokens of 48 numbers<br>4,096 attention entries'
-    """
-    height, width = image.shape[1:]
-    views = [grid_view(height, width, patch) for patch in patch_sizes]
-    alt = (
-        "A photograph under a grid of square patches, with a slider for the patch size. "
-        "Smaller patches make more tokens and many more attention entries: "
-        + "; ".join(view["title.text"].replace("<br>", ", ") for view in views) + "."
-    )  # fmt: skip
-    fig = plotly_figure(alt, height=560, margin={"t": 64, "r": 8, "l": 8, "b": 90})
-    fig.update_layout(dragmode=False, modebar_remove=["select2d", "lasso2d", "toImage"])
-    hidden = {"visible": False, "fixedrange": True}
-    fig.update_xaxes(range=[0, width], constrain="domain", **hidden)
-    fig.update_yaxes(range=[height, 0], scaleanchor="x", constrain="domain", **hidden)
-    fig.add_scatter(x=[0, width], y=[0, height], mode="markers", marker_opacity=0, hoverinfo="skip")
-    fig.add_layout_image(
-        source=data_uri(image), xref="x", yref="y", x=0, y=0, sizex=width, sizey=height,
-        sizing="stretch", layer="below",
-    )  # fmt: skip
-    steps = [
-        {"method": "relayout", "label": str(patch), "args": [view]}
-        for patch, view in zip(patch_sizes, views, strict=True)
-    ]
-    slider = {
-        "steps": steps,
-        "active": 0,
-        "currentvalue": {"prefix": "patch size: "},
-        "pad": {"t": 8},
-    }
-    fig.update_layout(shapes=views[0]["shapes"], sliders=[slider])
-    fig.update_layout(title={"text": views[0]["title.text"], "font": {"size": 14}})
-    return fig
-
-
-def grid_view(height, width, patch):
-    """What a patch size changes in the figure: the grid as one path, and the line of numbers.
-
-    >>> grid_view(8, 8, 4)["shapes"][0]["path"]
-    'M4,0V8M0,4H8'
-    """
-    gh, gw = grid_size((height, width), patch)
-    path = "".join(f"M{x},0V{height}" for x in range(patch, width, patch))
-    path += "".join(f"M0,{y}H{width}" for y in range(patch, height, patch))
-    count = gh * gw
-    title = (
-        f"patch {patch} × {patch}: {count:,} tokens of {3 * patch * patch:,} numbers<br>"
-        f"{count * count:,} attention entries"
-    )
-    line = {"type": "path", "path": path, "line": {"color": "white", "width": 1.2}}
-    return {"shapes": [line], "title.text": title}
-
-
-def data_uri(image):
-    """An image (3, H, W), uint8, as the text of a PNG that a page can hold.
-
-    >>> data_uri(torch.zeros(3, 2, 2, dtype=torch.uint8))[:22]
-    'data:image/png;base64,'
-    """
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @styled

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ..embedding import RESIZE_RULES, resize_positions
-from .style import CYCLE, DIVERGING, SEQUENTIAL, figure, plotly_figure, styled
+from .style import CYCLE, DIVERGING, SEQUENTIAL, figure, styled
 
 SIMILARITY = {"cmap": DIVERGING, "vmin": -1, "vmax": 1, "interpolation": "nearest"}
 
@@ -74,63 +74,6 @@ def similarity_tiles(tables, grid):
         ax.set_title(name)
     opened.colorbar(picture, ax=axes, label="cosine similarity", shrink=0.5)
     return opened
-
-
-def similarity_explorer(tables, grid):
-    """Choose a position and see which ones are like it, in several tables; a plotly figure.
-
-    ``tables`` is a dictionary of names and tables (N, D), ``grid`` is (gh, gw). A slider
-    walks through the positions; :func:`similarity_tiles` shows all of them at once.
-
-    >>> similarity_explorer({"random": torch.randn(6, 8)}, (2, 3)).layout.sliders[0].steps[4].label
-    'row 1, column 1'
-    """
-    _check_grid(tables, grid)
-    gh, gw = grid
-    names = ", ".join(tables)
-    alt = f"For a position chosen with the slider, its similarity to all positions in: {names}."
-    wide, high = min(2, len(tables)), math.ceil(len(tables) / min(2, len(tables)))
-    opened = plotly_figure(
-        alt, height=280 * high + 120, grid={"rows": high, "columns": wide, "pattern": "independent"}
-    )
-    pictures = []
-    for number, (name, table) in enumerate(tables.items(), start=1):
-        values = cosine_similarity(table).reshape(-1, gh, gw)  # (N, gh, gw)
-        pictures.append([[[round(v, 2) for v in row] for row in p] for p in values.tolist()])
-        _add_picture(opened, name, number)
-    start = gh // 2 * gw + gw // 2
-    for trace, picture in zip(opened.data, pictures, strict=True):
-        trace.z = picture[start]
-    steps = [
-        {
-            "label": f"row {n // gw}, column {n % gw}",
-            "method": "restyle",
-            "args": [{"z": [picture[n] for picture in pictures]}],
-        }
-        for n in range(gh * gw)
-    ]
-    slider = {"active": start, "steps": steps, "pad": {"t": 64}, "ticklen": 0, "minorticklen": 0}
-    slider["font"] = {"size": 1}  # 64 labels have no room: only the chosen one is shown
-    slider["currentvalue"] = {"prefix": "position: ", "font": {"size": 14}}
-    opened.update_layout(sliders=[slider])
-    return opened
-
-
-def _add_picture(opened, name, number):
-    """Add one empty similarity picture to the explorer, with its axes and its title."""
-    suffix = "" if number == 1 else str(number)
-    opened.add_heatmap(
-        xaxis=f"x{suffix}", yaxis=f"y{suffix}", zmin=-1, zmax=1, colorscale="RdBu",
-        reversescale=True, showscale=False,
-        hovertemplate="row %{y}, column %{x}: %{z}<extra></extra>", name=name,
-    )  # fmt: skip
-    axis = {"showticklabels": False, "ticks": "", "showgrid": False, "zeroline": False}
-    title = {"text": name, "font": {"size": 12}}
-    opened.update_layout({
-        f"xaxis{suffix}": {**axis, "title": title, "scaleanchor": f"y{suffix}",
-                           "constrain": "domain"},
-        f"yaxis{suffix}": {**axis, "autorange": "reversed", "constrain": "domain"},
-    })  # fmt: skip
 
 
 @styled

@@ -1,0 +1,62 @@
+// Runs the widgets of a page without Python: each gets its state from the page and its module from a
+// script beside this one, so that it also works in a page that was opened as a file.
+(() => {
+  const folder = new URL(".", document.currentScript.src).href;
+  const sources = {}; // name of a module -> its text, told by NAME.def.js
+  const modules = {}; // name of a module -> a promise of it
+  window.VitWidgets = { define: (name, source) => { sources[name] = source; } };
+
+  const script = (src) => new Promise((resolve, reject) => {
+    const tag = Object.assign(document.createElement("script"), { src, onload: resolve, onerror: reject });
+    document.head.append(tag);
+  });
+
+  // A page opened as a file may not import a module file, but it may import one from memory.
+  const load = (name) => (modules[name] ||= script(`${folder}${name}.def.js`).then(async () => {
+    const text = `${sources[name]}\n//# sourceURL=${name}.js`;
+    const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    try { return (await import(address)).default; } finally { URL.revokeObjectURL(address); }
+  }));
+
+  const decode = (value) => {
+    if (typeof value?.base64 !== "string") return value;
+    return new DataView(Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0)).buffer);
+  };
+
+  // What anywidget gives a module, as far as that goes without Python.
+  const modelOf = (state) => {
+    const values = Object.fromEntries(Object.entries(state).map(([name, value]) => [name, decode(value)]));
+    const listeners = new Map(); // event -> the functions to call
+    const emit = (event, value) => [...(listeners.get(event) || [])].forEach((call) => call({ type: event }, value));
+    return {
+      get: (name) => values[name],
+      set(name, value) {
+        if (values[name] === value) return;
+        values[name] = value;
+        emit(`change:${name}`, value);
+      },
+      save_changes: () => emit("change"),
+      on: (event, call) => { listeners.set(event, [...(listeners.get(event) || []), call]); },
+      off: (event, call) => { listeners.set(event, (listeners.get(event) || []).filter((other) => call && other !== call)); },
+      send() {}, // nobody would hear it
+    };
+  };
+
+  const mount = async (figure) => {
+    const el = document.createElement("div");
+    try {
+      const widget = await load(figure.dataset.vtModule);
+      const model = modelOf(JSON.parse(figure.querySelector("script").textContent));
+      figure.append(el);
+      await widget.initialize?.({ model });
+      await widget.render({ model, el });
+      figure.querySelector(".vt-fallback").hidden = true;
+    } catch (error) {
+      el.remove(); // the description and the picture stay
+      console.error(`The widget ${figure.dataset.vtModule} does not start:`, error);
+    }
+    figure.dataset.ready = "true";
+  };
+
+  document.querySelectorAll("figure.vt-widget").forEach(mount);
+})();

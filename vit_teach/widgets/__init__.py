@@ -1,0 +1,12 @@
+"""Widgets: figures of the book that the reader can change, on the page and in Jupyter.
+
+In a notebook they are ordinary widgets: their traits can be read and set from Python. On the
+book's site they run without Python; see :class:`vit_teach.widgets.base.BookWidget`.
+"""
+
+from .attention_by_hand import AttentionByHand
+from .base import BookWidget
+from .patch_explorer import PatchExplorer
+from .position_explorer import PositionExplorer
+
+__all__ = ["AttentionByHand", "BookWidget", "PatchExplorer", "PositionExplorer"]

@@ -1,0 +1,129 @@
+"""What all widgets share: one script for Jupyter and for the page, and something to see without it.
+
+A widget is a Python class and an ES module of the same name in this folder. Jupyter runs the module
+through anywidget. A page of the book has no Python behind it: there the module gets the widget's
+state from the page itself, from the HTML that :meth:`BookWidget.static_html` returns.
+"""
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+
+import anywidget
+
+FOLDER = Path(__file__).parent
+STYLE = "widgets.css"
+_INHERITED = set(anywidget.AnyWidget.class_trait_names())  # layout, tooltip, ...: not ours
+
+
+def modules():
+    """The names of the widgets: each is a Python file and an ES module here.
+
+    >>> "patch_explorer" in modules()
+    True
+    """
+    return sorted(f.stem for f in FOLDER.glob("*.js") if f.with_suffix(".py").exists())
+
+
+def module_source(name):
+    """The ES module of one widget as text: the lines that all widgets share, then its own.
+
+    Raises ``ValueError`` if there is no such module.
+
+    >>> "export default" in module_source("patch_explorer")
+    True
+    """
+    if name not in modules():
+        raise ValueError(f"name={name!r} must be one of {modules()}")
+    return "\n".join((FOLDER / f"{part}.js").read_text("utf-8") for part in ("common", name))
+
+
+def encode(value):
+    """A trait's value as JSON can hold it: bytes become base64, the rest stays.
+
+    >>> encode(b"abc")
+    {'base64': 'YWJj'}
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"base64": base64.b64encode(bytes(value)).decode()}
+    return value
+
+
+def require(condition, name, value, rule):
+    """Raise ``ValueError`` with the argument's name, its value and the rule, unless it holds.
+
+    >>> require(False, "patch_size", 5, "must divide 32")
+    Traceback (most recent call last):
+    ...
+    ValueError: patch_size=5 must divide 32
+    """
+    if not condition:
+        raise ValueError(f"{name}={value!r} {rule}")
+
+
+def data_uri(pixels, kind="PNG", **settings):
+    """An array of pixels (H, W, 3), uint8, as text that a page can show as a picture.
+
+    >>> import numpy as np
+    >>> data_uri(np.zeros((2, 2, 3), np.uint8))[:22]
+    'data:image/png;base64,'
+    """
+    from PIL import Image  # slow to import
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, optimize=True, **settings)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+class BookWidget(anywidget.AnyWidget):
+    """A widget that runs in Jupyter and, without Python, on a page of the book.
+
+    A subclass names its ES module in ``MODULE``, tags its traits with ``sync=True`` and says in
+    :meth:`describe` and :meth:`picture` what is seen where no script runs.
+
+    >>> class Empty(BookWidget):
+    ...     MODULE = "patch_explorer"
+    ...     def describe(self):
+    ...         return "Nothing."
+    >>> Empty().static_html()[:58]
+    '<figure class="vt-widget" data-vt-module="patch_explorer">'
+    """
+
+    MODULE = ""
+
+    def __init_subclass__(cls, **settings):
+        # anywidget makes hidden subclasses of its own, which inherit all this.
+        if "MODULE" in cls.__dict__:
+            cls._esm = module_source(cls.MODULE)
+            cls._css = (FOLDER / STYLE).read_text("utf-8")
+        super().__init_subclass__(**settings)
+
+    def describe(self):
+        """Say in one or two sentences what the widget shows."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it shows")
+
+    def picture(self):
+        """HTML of a picture or a table that stands in for the widget in print."""
+        return ""
+
+    def static_state(self):
+        """The traits that the script needs, as a dictionary for JSON."""
+        names = set(self.trait_names(sync=True)) - _INHERITED
+        return {n: encode(getattr(self, n)) for n in sorted(names) if not n.startswith("_")}
+
+    def static_html(self):
+        """The widget for a page without Python: description, picture and state."""
+        # "<" may not stand inside a script element: a "</script>" in a name would end it.
+        state = json.dumps(self.static_state(), separators=(",", ":")).replace("<", "\\u003c")
+        return (
+            f'<figure class="vt-widget" data-vt-module="{self.MODULE}">'
+            f'<div class="vt-fallback">{self.picture()}<p>{html.escape(self.describe())}</p></div>'
+            f'<script type="application/json">{state}</script></figure>'
+        )
+
+    def _repr_mimebundle_(self, **settings):
+        bundle = super()._repr_mimebundle_(**settings) or {}
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "text/html": self.static_html()}, metadata
