@@ -284,7 +284,7 @@ def test_the_hidden_layer_of_the_first_release():
     [
         ({"cls": np.zeros(24)}, r"'cls' has shape \(24,\); it must have 3 axes"),
         ({"head/kernel": None}, "arrays lacks 'head/kernel'"),
-        ({"MAPHead_0/probe": np.zeros((1, 1, 24))}, "'MAPHead_0/probe', which is not in a"),
+        ({"MAPHead_0/probe": np.zeros((1, 1, 24))}, "'MAPHead_0/probe', which is not in a ViT"),
     ],
 )
 def test_missing_and_misshapen_arrays(change, message):

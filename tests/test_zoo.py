@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vit_teach import cost, zoo
+from vit_teach.bit import PAPER_HYBRIDS
 from vit_teach.hybrid import HYBRID_PRESETS, Hybrid
 from vit_teach.resnet import RESNET_PRESETS, ResNet
 from vit_teach.vit import PRESETS, VisionTransformer, ViTConfig
@@ -21,6 +22,9 @@ RELEASED = {
     "ViT-L/32": 306_535_400,
     "ViT-L/16": 304_326_632,
     "ViT-H/14": 632_045_800,
+    "R50+ViT-B/16": 98_659_112,
+    "R50+ViT-L/32": 328_994_856,
+    "R26+ViT-S/32": 36_431_912,
 }
 # The book's own sizes, with 10 classes.
 OURS = {
@@ -58,9 +62,11 @@ def test_number_of_parameters(name):
 
 def test_every_preset_is_in_the_table():
     assert set(GOLDEN) == set(zoo.names())
-    assert set(RELEASED) == {name for name in PRESETS if name.startswith("ViT-")}
-    assert set(zoo.names()) == {*PRESETS, *HYBRID_PRESETS, *RESNET_PRESETS}
-    assert len(zoo.names()) == len(PRESETS) + len(HYBRID_PRESETS) + len(RESNET_PRESETS)
+    plain = {name for name in PRESETS if name.startswith("ViT-")}
+    assert set(RELEASED) == plain | set(PAPER_HYBRIDS)
+    tables = (PRESETS, PAPER_HYBRIDS, HYBRID_PRESETS, RESNET_PRESETS)
+    assert set(zoo.names()) == set().union(*tables)
+    assert len(zoo.names()) == sum(map(len, tables))
 
 
 def test_without_the_classifier():

@@ -6,6 +6,7 @@ convolutions are counted; norms, softmax and GELU are below one hundredth of the
 
 from math import prod
 
+from .bit import ROOT_WIDTH, PaperHybridConfig
 from .hybrid import HybridConfig
 from .resnet import ResNetConfig
 
@@ -114,7 +115,10 @@ def _conv(part, before, width, kernel, side, bias=False):
 
 def _transformer_rows(config):
     tokens, dim = config.num_tokens, config.embed_dim
-    rows = _stem_rows(config) if isinstance(config, HybridConfig) else [_patch_row(config)]
+    if isinstance(config, PaperHybridConfig):
+        rows = _paper_stem_rows(config)
+    else:
+        rows = _stem_rows(config) if isinstance(config, HybridConfig) else [_patch_row(config)]
     if config.class_token:
         rows.append(_row("cls_token", (tokens, dim), dim))
     learned = config.position == "learned"
@@ -168,6 +172,33 @@ def _stem_rows(config):
     grid = config.grid_size
     last = _conv("patch_embed.proj", before, config.embed_dim, (kernel, kernel), grid, bias=True)
     return [*rows, last]
+
+
+def _paper_stem_rows(config):
+    """The paper's ResNet; a group norm's two numbers a channel are counted with its layer."""
+    side = _shrunk(config.image_size, 2)
+    rows = [_conv("patch_embed.root", config.in_channels, ROOT_WIDTH, (7, 7), side)]
+    side, before = _shrunk(side, 2), ROOT_WIDTH
+    for number, (middle, after, first_stride, units) in enumerate(config.stages):
+        for i in range(units):
+            stride, large = (first_stride if i == 0 else 1), side
+            side, name = _shrunk(side, stride), f"patch_embed.stages.{number}.{i}"
+            rows += [
+                _conv(f"{name}.conv1", before, middle, (1, 1), large),
+                _conv(f"{name}.conv2", middle, middle, (3, 3), side),
+                _conv(f"{name}.conv3", middle, after, (1, 1), side),
+            ]
+            if stride != 1 or before != after:
+                rows.append(_conv(f"{name}.downsample", before, after, (1, 1), side))
+            before = after
+    for row in rows:
+        row["params"] += 2 * row["shape"][0]
+    last = _conv("patch_embed.proj", before, config.embed_dim, (1, 1), config.grid_size, bias=True)
+    return [*rows, last]
+
+
+def _shrunk(side, stride):
+    return tuple(-(-n // stride) for n in side)  # rounded up, as the padding does
 
 
 def _resnet_rows(config):

@@ -151,8 +151,9 @@ def from_google(arrays, head=True):
 
     Known are the original layout (vision_transformer), with any of ``PREFIXES``, and big_vision's:
     the position table at the top and without a row for the class token, other numbers in the names
-    of a block's parts, blocks perhaps stacked along their first axis. ``head=False`` leaves out the
-    classifier, and with it the hidden layer ``pre_logits`` that the first release has before it.
+    of a block's parts, blocks perhaps stacked along their first axis. A hybrid's ResNet is known
+    too. ``head=False`` leaves out the classifier, and with it the hidden layer ``pre_logits`` that
+    the first release has before it.
 
     Raises ``ValueError`` for a missing or misshapen array, and for ``pre_logits`` with
     ``head=True``: our model has no such layer.
@@ -182,8 +183,10 @@ def from_google(arrays, head=True):
         state |= _google_dense(take, "head", "head")
     else:
         take.forget("head/")
+    if "conv_root/kernel" in take:
+        state |= _google_backbone(take)
     if take.left:
-        raise ValueError(f"arrays has {sorted(take.left)[0]!r}, which is not in a plain ViT")
+        raise ValueError(f"arrays has {sorted(take.left)[0]!r}, which is not in a ViT or hybrid")
     return {name: torch.from_numpy(np.array(array, order="C")) for name, array in state.items()}
 
 
@@ -200,7 +203,7 @@ class _Taker:
         if name not in self.arrays:
             raise ValueError(f"arrays lacks {name!r}")
         array = np.asarray(self.arrays[name])
-        if array.ndim != axes:
+        if axes is not None and array.ndim != axes:
             raise ValueError(f"{name!r} has shape {array.shape}; it must have {axes} axes")
         self.left.discard(name)
         return array
@@ -269,6 +272,29 @@ def _google_block(take, i):
     for number in (0, 1):
         layer = f"{theirs}/MlpBlock_{mlp}/Dense_{number}"
         state |= _google_dense(take, layer, f"{ours}.mlp.fc{number + 1}")
+    return state
+
+
+def _google_backbone(take):
+    """The ResNet of a hybrid: kernels are (h, w, in, out), norms carry axes of length 1."""
+
+    def layer(theirs, theirs_norm, ours, ours_norm):
+        for part, name in (("scale", "weight"), ("bias", "bias")):
+            array = take(f"{theirs_norm}/{part}", None)
+            state[f"{root}.{ours_norm}.{name}"] = array.reshape(-1)
+        state[f"{root}.{ours}.weight"] = take(f"{theirs}/kernel", 4).transpose(3, 2, 0, 1)
+
+    state, root = {}, "patch_embed.backbone"
+    layer("conv_root", "gn_root", "stem.conv", "stem.norm")
+    for theirs in sorted({m[0] for n in take.left if (m := re.match(r"block\d+/unit\d+", n))}):
+        stage, unit = (int(number) - 1 for number in re.findall(r"\d+", theirs))
+        ours = f"stages.{stage}.blocks.{unit}"
+        for number in (1, 2, 3):
+            layer(f"{theirs}/conv{number}", f"{theirs}/gn{number}",
+                  f"{ours}.conv{number}", f"{ours}.norm{number}")  # fmt: skip
+        if f"{theirs}/conv_proj/kernel" in take:
+            layer(f"{theirs}/conv_proj", f"{theirs}/gn_proj",
+                  f"{ours}.downsample.conv", f"{ours}.downsample.norm")  # fmt: skip
     return state
 
 

@@ -16,10 +16,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from . import zoo
+from .bit import PaperHybridConfig
 from .checkpoints import load_strict
 from .embedding import resize_positions
 from .layouts import from_google, from_huggingface, from_timm, from_torchvision
-from .vit import VisionTransformer, ViTConfig
+from .vit import ViTConfig
 
 HEAD_DIM = 64  # the width of a head in every released plain ViT
 LIMIT = 16e9  # bytes that a file may unpack to; ViT-H in float32 has 2.5e9
@@ -27,7 +29,7 @@ LIBRARIES = ("timm", "torchvision", "huggingface")
 
 
 def load(source, num_classes=None, image_size=None, num_heads=None, rule="google"):
-    """A released plain ViT as our model, in float32 and evaluation mode.
+    """A released ViT or hybrid of the paper as our model, in float32 and evaluation mode.
 
     ``source`` is a local file (``.npz`` of Google or big_vision, ``.safetensors``, ``.pth``,
     ``.bin``), or "timm:NAME", "torchvision:NAME" or "huggingface:NAME", which fetches the weights
@@ -52,7 +54,7 @@ def load(source, num_classes=None, image_size=None, num_heads=None, rule="google
     config = infer_config(state, num_heads=num_heads)
     state = {name: tensor.float() for name, tensor in state.items()}
     state, config = adapt(state, config, num_classes, image_size, rule)
-    model = VisionTransformer(config)
+    model = zoo.build(config)
     load_strict(model, state, source)
     return model.eval()
 
@@ -220,13 +222,13 @@ def to_ours(state, head=True):
 
 
 def infer_config(state, num_heads=None, image_size=None):
-    """The :class:`ViTConfig` that a state dict in our names belongs to.
+    """The configuration that a state dict in our names belongs to: a ViT's or a paper hybrid's.
 
     All sizes can be read off the shapes but two: the number of heads (default: one for each 64
     columns) and, if the image is not square, ``image_size``. Without a classifier ``num_classes``
     is 1. Raises ``ValueError`` for a state that is not a plain ViT's.
 
-    >>> from vit_teach import PRESETS
+    >>> from vit_teach import PRESETS, VisionTransformer
     >>> with torch.device("meta"):
     ...     state = VisionTransformer(PRESETS["ViT-S/32"]).state_dict()
     >>> infer_config(state) == PRESETS["ViT-S/32"]
@@ -236,6 +238,11 @@ def infer_config(state, num_heads=None, image_size=None):
         if name not in state:
             raise ValueError(f"state has no {name!r}: not a plain ViT with positions")
     dim, channels, ph, pw = state["patch_embed.proj.weight"].shape
+    kind, units = ViTConfig, {}
+    if "patch_embed.backbone.stem.conv.weight" in state:  # the paper's hybrid
+        kind, units = PaperHybridConfig, {"units": _count_units(state)}
+        channels = state["patch_embed.backbone.stem.conv.weight"].shape[1]
+        ph = pw = 4 * 2 ** (len(units["units"]) - 1)
     class_token = "cls_token" in state
     patches = state["pos_embed"].shape[1] - int(class_token)
     if image_size is None:
@@ -245,7 +252,8 @@ def infer_config(state, num_heads=None, image_size=None):
         image_size = (side * ph, side * pw)
     heads = num_heads or dim // HEAD_DIM
     fc_norm = "fc_norm.weight" in state
-    return ViTConfig(
+    return kind(
+        **units,
         image_size=image_size,
         patch_size=(ph, pw),
         in_channels=channels,
@@ -260,6 +268,13 @@ def infer_config(state, num_heads=None, image_size=None):
     )
 
 
+def _count_units(state):
+    """How many units each stage of a hybrid's ResNet has."""
+    pattern = r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.weight"
+    stages = [int(match[1]) for name in state if (match := re.fullmatch(pattern, name))]
+    return tuple(stages.count(stage) for stage in sorted(set(stages)))
+
+
 def adapt(state, config, num_classes=None, image_size=None, rule="google"):
     """Fit a state dict in our names to another number of classes and another image size.
 
@@ -269,7 +284,7 @@ def adapt(state, config, num_classes=None, image_size=None, rule="google"):
     divisible by the patch size.
 
     >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=12, depth=1, num_heads=3)
-    >>> state = VisionTransformer(config).state_dict()
+    >>> state = zoo.build(config).state_dict()
     >>> state, config = adapt(state, config, num_classes=5, image_size=16)
     >>> state["pos_embed"].shape, state["head.weight"].shape, config.num_patches
     (torch.Size([1, 17, 12]), torch.Size([5, 12]), 16)

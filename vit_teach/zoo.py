@@ -6,6 +6,7 @@
 
 from dataclasses import asdict, fields, replace
 
+from .bit import PAPER_HYBRIDS, PaperHybrid, PaperHybridConfig
 from .hybrid import HYBRID_PRESETS, Hybrid, HybridConfig
 from .resnet import RESNET_PRESETS, ResNet, ResNetConfig
 from .vit import PRESETS, VisionTransformer, ViTConfig
@@ -13,9 +14,10 @@ from .vit import PRESETS, VisionTransformer, ViTConfig
 KINDS = {
     "vit": (ViTConfig, VisionTransformer),
     "hybrid": (HybridConfig, Hybrid),
+    "paper-hybrid": (PaperHybridConfig, PaperHybrid),
     "resnet": (ResNetConfig, ResNet),
 }
-ALL_PRESETS = {**PRESETS, **HYBRID_PRESETS, **RESNET_PRESETS}
+ALL_PRESETS = {**PRESETS, **PAPER_HYBRIDS, **HYBRID_PRESETS, **RESNET_PRESETS}
 
 
 def names():
@@ -43,7 +45,7 @@ def preset(name, **changes):
 
 
 def kind(config):
-    """What a configuration makes: "vit", "hybrid" or "resnet".
+    """What a configuration makes: "vit", "hybrid", "paper-hybrid" or "resnet".
 
     >>> kind(preset("CIFAR-ResNet-Tiny"))
     'resnet'
@@ -51,7 +53,7 @@ def kind(config):
     for name, (config_class, _) in KINDS.items():
         if type(config) is config_class:
             return name
-    raise ValueError(f"config={config!r} must be a ViTConfig, HybridConfig or ResNetConfig")
+    raise ValueError(f"config={config!r} must be one of the package's configurations")
 
 
 def build(config):
