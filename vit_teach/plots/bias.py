@@ -27,8 +27,9 @@ def shift_errors(panels, cell=None, ylabel="relative difference"):
         for place in range(0, longest, cell or longest):
             axis.axvline(place, color=COLOURS["grey"], ls=":", lw=1, zorder=0)
         for number, (name, values) in enumerate(errors.items()):
-            colour, mark = CYCLE[number % len(CYCLE)], MARKS[number % len(MARKS)]
-            axis.plot(values, "-", marker=mark, color=colour, markersize=5, lw=1.6, label=name)
+            style = {"color": CYCLE[number % len(CYCLE)], "marker": MARKS[number % len(MARKS)]}
+            style |= {"mfc": "none", "ms": 10} if number % 2 == 0 else {"ms": 5}  # see both of two
+            axis.plot(values, "-", lw=1.6, label=name, **style)
         axis.set(title=title, xlabel="shift to the right (pixels)", ylim=(-0.03, None))
         axis.set_xticks(range(longest))
         axis.grid(True, axis="y")
@@ -65,6 +66,7 @@ def cell_maps(rows, log=False, label="", outline=None, width=7.2):
             image = axis.imshow(shown.numpy(), cmap=SEQUENTIAL, norm=norm, **limits)
             axis.set_title(title, fontsize=9.5)
             axis.set(xticks=[], yticks=[])
+            axis.spines[:].set(visible=True, color=COLOURS["grey"], lw=0.6)
             if outline is not None:
                 axis.add_patch(_box(*outline))
         line[0].set_ylabel(name, fontsize=10)
@@ -97,7 +99,7 @@ def reach_by_depth(distances, uniform, ylabel="mean distance (pixels)"):
     axis.set(xlabel="depth", ylabel=ylabel, ylim=(0, 1.15 * uniform))
     axis.set_xticks([0, 0.5, 1], ["first layer", "half-way", "last layer"])
     axis.grid(True, axis="y")
-    axis.legend(loc="upper left", bbox_to_anchor=(0, 0.92))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return opened
 
 
@@ -106,7 +108,7 @@ def mixing_matrices(matrices):
     """Which place feeds which, as matrices (N, N) side by side; returns the Figure.
 
     ``matrices`` maps titles to matrices whose row i holds the weights that make place i. Each has
-    its own scale around zero; exact zeros are white.
+    its own scale around zero: red above, blue below, pale near zero.
 
     >>> import matplotlib.pyplot as plt
     >>> plt.close(mixing_matrices({"identity": torch.eye(4), "dense": torch.randn(4, 4)}))
@@ -145,8 +147,11 @@ def where_it_looks(weights, grid, queries):
         map_ = weights[row * gw + column].view(gh, gw)
         axis.imshow(map_.numpy(), cmap=SEQUENTIAL, vmin=0, vmax=1)
         axis.add_patch(_box(row, column, 1, 1))
-        axis.set_title(f"patch in row {row}, column {column}", fontsize=9.5)
-        axis.set(xticks=[], yticks=[])
+        axis.set_title(f"row {row}, column {column}", fontsize=9.5)
+        axis.set_xticks([x - 0.5 for x in range(1, gw)], [])
+        axis.set_yticks([y - 0.5 for y in range(1, gh)], [])
+        axis.tick_params(length=0)
+        axis.grid(True, color=COLOURS["grey"], lw=0.6)
     return opened
 
 
