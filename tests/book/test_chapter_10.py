@@ -1,0 +1,115 @@
+"""Chapter 10: its exact claims hold on other sizes too, and its solutions run."""
+
+import functools
+import re
+
+import nbformat
+import pages
+import pytest
+import torch
+import torch.nn.functional as F
+
+import vit_teach as vt
+from vit_teach import probe
+
+# Figures, the long curves, and the live trainings: the built page runs them.
+SKIPPED = re.compile(r"vt\.plots\.|equivariance, invariance = |maps\[name\]|vt\.experiments")
+FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+EXERCISES = 6
+
+
+@functools.cache
+def notebook():
+    return nbformat.read(pages.ROOT / "book" / "10_inductive_bias.ipynb", as_version=4)
+
+
+@functools.cache
+def chapter():
+    """The variables of the chapter after its cells, without the skipped ones."""
+    variables = {}
+    for cell in notebook().cells:
+        if cell.cell_type == "code" and not SKIPPED.search(cell.source):
+            exec(compile(cell.source, f"chapter 10: {cell.id}", "exec"), variables)
+    torch.set_printoptions(profile="default")
+    return variables
+
+
+def exercises():
+    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
+    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
+
+
+def solution(number):
+    return "\n".join(FENCE.findall(exercises()[number]))
+
+
+def test_every_exercise_has_hints_and_a_solution_with_code():
+    assert len(exercises()) == EXERCISES
+    for number, exercise in enumerate(exercises()):
+        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
+        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
+        assert "assert" in solution(number)
+
+
+@pytest.mark.parametrize("number", range(EXERCISES))
+def test_the_solution_runs(number):
+    code = compile(solution(number), f"solution {number + 1}", "exec")
+    exec(code, dict(chapter()))
+
+
+def test_every_picture_has_alt_text_and_a_word_on_what_to_see():
+    cells = notebook().cells
+    for cell, after in zip(cells, cells[1:], strict=False):
+        if cell.cell_type == "code" and "vt.plots." in cell.source:
+            assert cell.source.rstrip().removesuffix("# fmt: skip").rstrip().endswith(";")
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
+            assert after.cell_type == "markdown" or "print(" in after.source
+
+
+def test_the_four_pixel_world_by_counting_by_hand():
+    """Shift-blind functions: two answers for each of the six necklaces of four beads."""
+    built = chapter()
+    assert built["shift_blind"].sum() == 2**6
+    assert built["fits"].sum() == 2**12
+    for index in built["local"].nonzero().flatten()[:20].tolist():
+        assert built["shift_blind"][index]  # a convolution with pooling is shift-blind
+
+
+def test_the_error_by_hand_is_the_package_and_tells_models_apart():
+    built = chapter()
+    x = built["images"][:2]
+    for name in ("ViT, no positions", "ViT"):
+        function = built["map_of"](name)
+        by_package = probe.equivariance_error(function, x, right=8)
+        assert built["error"](built["models"][name], x, 2) == pytest.approx(by_package, abs=1e-12)
+    assert by_package > 1e-3  # the one with positions
+
+
+@pytest.mark.parametrize(("size", "patch"), [((12, 20), (4, 4)), ((8, 18), (4, 6))])
+def test_a_vit_without_positions_moves_along_on_pictures_that_are_not_square(size, patch):
+    torch.manual_seed(0)
+    config = vt.ViTConfig(
+        image_size=size, patch_size=patch, embed_dim=12, depth=2, num_heads=3, position="none"
+    )
+    model = vt.VisionTransformer(config).double()
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+
+    def error(down, right):
+        return probe.equivariance_error(lambda x: probe.last_map(model, x), x, down, right)
+
+    assert error(patch[0], 0) < 1e-13 and error(-patch[0], 2 * patch[1]) < 1e-13
+    assert error(0, 1) > 0.1
+
+
+@pytest.mark.parametrize("grid", [(3, 3), (4, 9), (5, 6)])
+@pytest.mark.parametrize("down, right", [(0, -1), (1, 0), (-1, 1)])
+def test_the_hand_made_question_finds_the_neighbour(grid, down, right):
+    gh, gw = grid
+    ask = chapter()["asks_for"].__code__
+    scope = {"torch": torch, "gh": gh, "gw": gw}
+    asks_for = type(chapter()["asks_for"])(ask, scope)
+    rows, columns = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")
+    place = torch.cat([F.one_hot(rows.flatten(), gh), F.one_hot(columns.flatten(), gw)], 1).double()
+    found = (place @ asks_for(down, right).T @ place.T).argmax(dim=1)
+    expected = (rows + down) % gh * gw + (columns + right) % gw
+    assert torch.equal(found, expected.flatten())
