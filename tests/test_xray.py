@@ -212,6 +212,26 @@ def test_every_intermediate(name, page, tmp_path):
             torch.testing.assert_close(actual, tensor[i], rtol=1e-4, atol=1e-5)
 
 
+def test_the_small_number_in_layer_norm(page, tmp_path):
+    config = vt.ViTConfig(
+        image_size=4, patch_size=2, embed_dim=8, depth=1, num_heads=2, num_classes=3,
+        position="none", pool="mean", class_token=False,
+    )  # fmt: skip
+    model = randomise(vt.VisionTransformer(config)).eval()
+    with torch.no_grad():  # tokens so small that it matters
+        model.patch_embed.proj.weight.mul_(1e-3)
+        model.patch_embed.proj.bias.mul_(1e-3)
+    open_model(page, vt.checkpoints.save(model, tmp_path / "model.safetensors"))
+    image = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        _, expected = model(image, intermediates=True)
+    q = page.evaluate(
+        "x => textOf(V.forward(model, floatsOf(x)).out['blocks.0.attn.q'].data)", numbers(image)
+    )
+    expected = expected["blocks.0.attn.q"].flatten()
+    torch.testing.assert_close(floats(q), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_probabilities_and_what_the_model_says_of_itself(page, shipped):
     open_model(page, SHIPPED)
     said = page.evaluate(
@@ -238,10 +258,13 @@ def test_probabilities_and_what_the_model_says_of_itself(page, shipped):
 
 # Pictures
 
+NEW_PILLOW = pytest.mark.skipif(
+    PILLOW < 13, reason="before version 13 Pillow always took the columns first"
+)
 SIZES = [(32, 32), (48, 20), (7, 33), (224, 96)]  # height, width
 
 
-@pytest.mark.skipif(PILLOW < 13, reason="before version 13 Pillow took the columns first")
+@NEW_PILLOW
 def test_resizing_is_pillows(page):
     for i, picture in enumerate(pictures_of_odd_sizes(40)):
         height, width = SIZES[i % len(SIZES)]
@@ -249,6 +272,20 @@ def test_resizing_is_pillows(page):
         found = page.evaluate(call, [as_rgba(picture), height, width])
         expected = vt.data._fit(picture, (height, width)).numpy().tobytes()
         assert base64.b64decode(found) == expected, (i, picture.size, height, width)
+
+
+EXTREMES = [(1, 1), (1, 300), (300, 1), (3, 2500), (2500, 3), (33, 32), (31, 32), (96, 161)]
+
+
+@NEW_PILLOW
+@pytest.mark.parametrize("size", EXTREMES)  # 96 x 161 is just where the rows begin to come first
+def test_resizing_extreme_shapes(size, page):
+    pixels = np.random.RandomState(0).randint(0, 256, (*size[::-1], 3)).astype(np.uint8)
+    picture = Image.fromarray(pixels)
+    found = page.evaluate(
+        "p => textOf(V.resize(bytesOf(p.data), p.width, p.height, 32, 32))", as_rgba(picture)
+    )
+    assert base64.b64decode(found) == vt.data._fit(picture, (32, 32)).numpy().tobytes()
 
 
 def test_a_picture_of_the_right_size_stays_as_it_is(page):
@@ -394,7 +431,11 @@ HOSTILE = {
     "offset past the end": (two(b={"data_offsets": [16, 24]}), "outside 0..16"),
     "three offsets": (two(a={"data_offsets": [0, 4, 8]}), "must be two whole numbers"),
     "overlap": (two(b={"data_offsets": [4, 12]}), 'tensor "b" overlaps'),
-    "gap": (two(b={"data_offsets": [8, 12], "shape": [1]}), "end at byte 12, the file at 16"),
+    "gap": (two(b={"data_offsets": [12, 16], "shape": [1]}), "bytes 8..12 belong to no tensor"),
+    "gap at the end": (
+        two(b={"data_offsets": [8, 12], "shape": [1]}),
+        "end at byte 12, the file at 16",
+    ),
     "numbers in the metadata": (two(metadata={"format": 1}), "must hold texts only"),
     "metadata is no object": (two(metadata=3), "must hold texts only"),
 }
@@ -438,6 +479,7 @@ BAD_CONFIGS = {
     "pool": ("cls", "needs class_token=true"),
     "fc_norm": (True, "fc_norm.weight is missing"),
     "class_token": (True, "cls_token is missing"),
+    "activation": ("relu", '"activation" is not a field of a ViT'),
     "num_classes": (11, "head.weight has shape [10,64], the model wants [11,64]"),
 }
 
@@ -564,8 +606,11 @@ def test_an_engine_survives_errors(options, page):
     assert "3 bytes" in error(page, blob, b64(b"\x01\x02\x03"))
     assert "header of 0 bytes" not in error(page, "engine.load(new ArrayBuffer(15))")
     assert "is empty" in error(page, "engine.run({ data: new Uint8Array(0), width: 0, height: 0 })")
-    assert "is empty" in error(page, "engine.run(null)")
+    for nothing in ("null", "{}", "[]", "{ data: [1, 2, 3, 4] }"):
+        assert "is empty" in error(page, f"engine.run({nothing})")
+    assert "4 RGBA bytes" in error(page, "engine.run({ data: [1, 2, 3, 4], width: 1, height: 1 })")
     assert "3072 numbers" in error(page, "engine.run({ pixels: new Float32Array(5) })")
+    assert "3072 numbers" in error(page, "engine.run({ pixels: [1, 2] })")
     sums = "engine.run({ pixels: new Float32Array(3072) }).then((r) => r.probabilities.length)"
     assert page.evaluate(f"async () => {sums}") == 10
     answers = page.evaluate(f"async () => Promise.all([{sums}, {sums}, {sums}])")
@@ -581,42 +626,46 @@ def test_a_closed_engine_answers_with_an_error(page):
     assert message == "the engine was closed"
 
 
-PAUSES = """async () => {
-  let longest = 0, last = performance.now(), running = true;
-  const channel = new MessageChannel();
-  channel.port1.onmessage = () => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last);
-    last = now;
-    if (running) setTimeout(() => channel.port2.postMessage(0));
-  };
-  channel.port2.postMessage(0);
-  const data = new Uint8ClampedArray(4 * 1600 * 1200).map((_, i) => i % 251);
-  await new Promise((done) => setTimeout(done, 20));
-  longest = 0;
-  await engine.run({ data, width: 1600, height: 1200 });
-  running = false;
-  return longest;
+def busy(browser, page, call):
+    """The milliseconds of processor time of each task of the page's main thread during a call.
+
+    Processor time, not time on the clock: other work may share the machine.
+    """
+    browser.start_tracing(page=page, categories=["toplevel"])
+    page.evaluate(call)
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    threads = {(e["pid"], e["tid"]) for e in events if e["args"].get("name") == "CrRendererMain"}
+    tasks = [e for e in events if e["name"].endswith("RunTask") and "tdur" in e]
+    return [e["tdur"] / 1000 for e in tasks if (e["pid"], e["tid"]) in threads]
+
+
+MAKE_PICTURE = """() => {
+  window.picture = () => ({ data: large.slice(), width: 1600, height: 1200 });
+  window.large = new Uint8ClampedArray(4 * 1600 * 1200).map((_, i) => i % 251);
 }"""
 
 
 @pytest.mark.parametrize("options", ["{ source }", "{ worker: false }"])
-def test_the_page_never_freezes(options, page):
-    """A large picture; the best of three, because other work may share the machine."""
+def test_the_page_never_freezes(options, browser, page):
     open_engine(page, options)
-    pauses = [page.evaluate(PAUSES) for _ in range(3)]
-    print(f"longest pause of the page with {options}: {min(pauses):.0f} ms")
-    assert min(pauses) < LONGEST_PAUSE
+    page.evaluate(MAKE_PICTURE)
+    pauses = busy(browser, page, "async () => { await engine.run(picture()); }")
+    print(f"longest task of the page with {options}: {max(pauses):.0f} ms")
+    assert 0 < max(pauses) < LONGEST_PAUSE
 
 
-def test_a_run_takes_milliseconds(page):
+def test_a_run_takes_milliseconds(browser, page):
     open_model(page, SHIPPED)
-    times = page.evaluate(
-        """() => Array.from({ length: 12 }, () => {
-          const start = performance.now();
-          V.forward(model, new Float32Array(3072));
-          return performance.now() - start;
-        })"""
+    tasks = busy(
+        browser,
+        page,
+        """async () => {
+          for (let i = 0; i < 12; i++) {
+            await new Promise((done) => setTimeout(done)); // a task of its own
+            V.forward(model, new Float32Array(3072));
+          }
+        }""",
     )
-    print(f"CIFAR-ViT-Tiny, one picture: {min(times):.0f} ms, median {np.median(times):.0f} ms")
-    assert min(times) < 400  # 30 on a quiet core; a shared one may be many times slower
+    runs = sorted(tasks)[-12:]
+    print(f"CIFAR-ViT-Tiny, one picture: {runs[0]:.0f} ms, median {np.median(runs):.0f} ms")
+    assert runs[0] < 160  # 30 on a quiet core

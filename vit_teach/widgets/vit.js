@@ -29,9 +29,7 @@ const product = (shape) => shape.reduce((a, b) => a * b, 1);
 const same = (a, b) => a.length === b.length && a.every((n, i) => n === b[i]);
 const show = (value) => String(JSON.stringify(value)).slice(0, 80); // for messages: never long
 
-// ------------------------------------------------------------------------------------------------
-// Files
-// ------------------------------------------------------------------------------------------------
+// ---------------- Files ----------------
 
 const DECODERS = {
   F32: (bytes) => new Float32Array(bytes),
@@ -60,22 +58,25 @@ function fromBfloat16(halves) {
   return new Float32Array(bits.buffer);
 }
 
-/* JSON.parse that refuses the one name that could change what other objects are. */
-function parseJson(text, what) {
+/* The object in a JSON text. Refuses the one name that could change what other objects are. */
+function parseObject(text, what) {
   const refuse = (key, value) => (key === "__proto__" ? fail('the name "__proto__"') : value);
+  let value;
   try {
-    return JSON.parse(text, refuse);
+    value = JSON.parse(text, refuse);
   } catch (error) {
-    return fail(`${what} cannot be read: ${error.message.slice(0, 120)}`);
+    fail(`${what} cannot be read: ${error.message.slice(0, 120)}`);
   }
+  return isObject(value) ? value : fail(`${what} must be an object`);
 }
 
 /* The header, checked: { metadata, entries: name -> what is said of it, start of the data }. */
 function readHeader(buffer, limit) {
   if (!(buffer instanceof ArrayBuffer)) fail("the file must be given as an ArrayBuffer");
-  const size = buffer.byteLength, view = new DataView(buffer);
+  const size = buffer.byteLength;
   if (size > limit) fail(`the file has ${size} bytes, more than the limit of ${limit}`);
   if (size < 8) fail(`no safetensors file: only ${size} bytes`);
+  const view = new DataView(buffer);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   if (length > size - 8) fail(`no safetensors file: a header of ${length} bytes in ${size - 8}`);
   if (length > HEADER_LIMIT) fail(`the header has ${length} bytes, more than ${HEADER_LIMIT}`);
@@ -87,7 +88,7 @@ function readHeader(buffer, limit) {
   } catch {
     fail("the header is not UTF-8 text");
   }
-  const { __metadata__: metadata = {}, ...entries } = parseJson(text, "the header");
+  const { __metadata__: metadata = {}, ...entries } = parseObject(text, "the header");
   if (!isObject(metadata) || !Object.values(metadata).every(isText)) {
     fail("__metadata__ must hold texts only");
   }
@@ -146,13 +147,17 @@ const CHOICES = {
   class_token: [true, false],
   fc_norm: [true, false],
 };
+const FIELDS = ["kind", "image_size", "patch_size", "mlp_ratio", "dropout"]
+  .concat(COUNTS, Object.keys(CHOICES));
 
 /* The configuration in the file's header, checked by the rules of ViTConfig, with what follows
    from it: grid_size, num_patches, num_tokens, head_dim, mlp_dim. */
 function readConfig(text) {
-  const config = parseJson(text, "the configuration");
-  if (!isObject(config)) fail("the configuration must be an object");
+  const config = parseObject(text, "the configuration");
   if (config.kind !== "vit") fail(`kind=${show(config.kind)}: this page runs plain ViTs ("vit")`);
+  for (const name of Object.keys(config)) { // an unknown choice could change the model's meaning
+    if (!FIELDS.includes(name)) fail(`${show(name)} is not a field of a ViT's configuration`);
+  }
   for (const name of ["image_size", "patch_size"]) {
     const pair = config[name];
     if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(isSize)) {
@@ -252,8 +257,7 @@ export function modelFromFile(buffer) {
     fail(`not written by vit_teach: format=${show(format)} must be ${show(FORMAT)}`);
   }
   const config = readConfig(texts.config);
-  const metadata = parseJson(texts.metadata, "the metadata");
-  if (!isObject(metadata)) fail("the metadata must be an object");
+  const metadata = parseObject(texts.metadata, "the metadata");
   const tensors = readTensors(buffer, header);
   checkTensors(config, tensors);
   checkMemory(config);
@@ -267,9 +271,7 @@ export function modelFromFile(buffer) {
   };
 }
 
-// ------------------------------------------------------------------------------------------------
-// Arithmetic
-// ------------------------------------------------------------------------------------------------
+// ---------------- Arithmetic ----------------
 
 /* out (rows, cols) = a (rows, inner) @ w (cols, inner)^T + bias, for one block of rows and columns.
    PyTorch keeps weights as (out, in), so both rows of each dot product are contiguous as they are.
@@ -381,9 +383,7 @@ function add(a, b) {
   return out;
 }
 
-// ------------------------------------------------------------------------------------------------
-// The model
-// ------------------------------------------------------------------------------------------------
+// ---------------- The model ----------------
 
 /* Pixels (C, H, W) cut into flattened patches (N, C PH PW), in the order of the weights ("cpp"). */
 function patchify(pixels, { in_channels: C, image_size: [H, W], patch_size: [ph, pw] }) {

@@ -12,9 +12,7 @@
 const PICTURE_LIMIT = 2 ** 28; // pixels
 const CIFAR10 = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
 
-// ------------------------------------------------------------------------------------------------
-// Pictures
-// ------------------------------------------------------------------------------------------------
+// ---------------- Pictures ----------------
 
 /* The largest centred piece of width x height with the shape of toWidth x toHeight, as
    PIL.ImageOps.fit finds it: [left, top, right, bottom], rounded to float32 as Pillow's C code. */
@@ -198,9 +196,7 @@ export function prepare(model, picture) {
   return finish(prepareSteps(model, picture));
 }
 
-// ------------------------------------------------------------------------------------------------
-// In a worker, or in slices
-// ------------------------------------------------------------------------------------------------
+// ---------------- In a worker, or in slices ----------------
 
 /* Run a generator to its end, letting the page breathe whenever `budget` milliseconds are over. */
 export async function inSlices(generator, onStage = () => {}, budget = 10) {
@@ -235,6 +231,7 @@ function* runSteps(model, picture) {
   const start = performance.now();
   const input = picture?.pixels ? picture : yield* prepareSteps(model, picture);
   const prepared = performance.now() - start;
+  picture.close?.(); // an ImageBitmap holds much memory until it is closed
   const { bytes = null, pixels } = input;
   const result = yield* stages(model, pixels);
   return { ...result, bytes, pixels, times: { prepare: prepared, ...result.times } };
@@ -296,6 +293,15 @@ function startWorker(source) {
   });
 }
 
+/* What to send of a picture, and which of its parts to hand over. */
+function parcel(picture) {
+  const { data, width, height, pixels } = picture ?? {};
+  if (pixels) return { picture: { pixels }, transfer: pixels.buffer ? [pixels.buffer] : [] };
+  pictureSource(picture); // says now what is wrong with it
+  if (!data) return { picture, transfer: [picture] }; // an ImageBitmap
+  return { picture: { data, width, height }, transfer: [data.buffer] };
+}
+
 function workerEngine(worker) {
   const waiting = new Map();
   let count = 0;
@@ -321,11 +327,9 @@ function workerEngine(worker) {
   return {
     mode: "worker",
     load: (file) => ask({ type: "load", file }, file instanceof ArrayBuffer ? [file] : []),
-    run: (picture, onStage) => {
-      const { data, width, height, pixels } = picture ?? {};
-      if (pixels) return ask({ type: "run", picture: { pixels } }, [pixels.buffer], onStage);
-      if (!data) return ask({ type: "run", picture }, picture ? [picture] : [], onStage);
-      return ask({ type: "run", picture: { data, width, height } }, [data.buffer], onStage);
+    run: async (given, onStage) => {
+      const { picture, transfer } = parcel(given);
+      return ask({ type: "run", picture }, transfer, onStage);
     },
     close: () => stop("the engine was closed"),
   };
