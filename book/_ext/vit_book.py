@@ -19,6 +19,7 @@ from docutils import nodes
 from sphinx.util import logging
 
 from vit_teach.widgets import base as widgets
+from vit_teach.widgets import xray
 
 HERE = Path(__file__).resolve().parent
 LOG = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ def gather_widgets(folder: Path) -> None:
         name_and_text = f"{json.dumps(name)}, {json.dumps(widgets.module_source(name))}"
         script = f"VitWidgets.define({name_and_text});\n"
         (folder / f"{name}.def.js").write_text(script, encoding="utf-8")
+    for name, text in xray.site_files().items():
+        script = f"VitWidgets.give({json.dumps(name)}, {json.dumps(text)});\n"
+        (folder / f"{name}.data.js").write_text(script, encoding="utf-8")
     copy_newer(widgets.FOLDER / widgets.STYLE, folder / widgets.STYLE)
 
 

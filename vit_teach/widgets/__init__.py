@@ -8,5 +8,6 @@ from .attention_by_hand import AttentionByHand
 from .base import BookWidget
 from .patch_explorer import PatchExplorer
 from .position_explorer import PositionExplorer
+from .xray import XRay
 
-__all__ = ["AttentionByHand", "BookWidget", "PatchExplorer", "PositionExplorer"]
+__all__ = ["AttentionByHand", "BookWidget", "PatchExplorer", "PositionExplorer", "XRay"]

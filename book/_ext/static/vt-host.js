@@ -4,7 +4,16 @@
   const folder = new URL(".", document.currentScript.src).href;
   const sources = {}; // name of a module -> its text, told by NAME.def.js
   const modules = {}; // name of a module -> a promise of it
-  window.VitWidgets = { define: (name, source) => { sources[name] = source; } };
+  const texts = {}; // name -> a promise of a large text that a widget asks for: an engine, weights
+  const given = {};
+  window.VitWidgets = {
+    define: (name, source) => { sources[name] = source; },
+    give: (name, text) => { given[name] = text; },
+    fetch: (name) => (texts[name] ||= script(`${folder}${name}.data.js`).then(
+      () => given[name],
+      () => { delete texts[name]; throw new Error(`${name}.data.js did not load`); },
+    )),
+  };
 
   const script = (src) => new Promise((resolve, reject) => {
     const tag = Object.assign(document.createElement("script"), { src, onload: resolve, onerror: reject });
