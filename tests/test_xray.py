@@ -624,6 +624,20 @@ def test_a_closed_engine_answers_with_an_error(page):
         "return r; })()"
     )  # fmt: skip
     assert message == "the engine was closed"
+    assert error(page, "engine.load(new ArrayBuffer(8))") == "the engine was closed"
+    open_engine(page, "{ worker: false }")
+    page.evaluate("engine.close()")
+    assert "no model" in error(page, "engine.run({ pixels: new Float32Array(3072) })")
+
+
+@pytest.mark.parametrize("options", ["{ source }", "{ worker: false }"])
+def test_a_refused_file_leaves_the_model_as_it_was(options, page, nano):
+    open_engine(page, options)
+    for constants in ({"mean": [0, 0]}, {"mean": "grey"}, {"std": [1, 0, 1]}, {"std": [None] * 3}):
+        file = rewritten(nano, metadata=constants)
+        assert list(constants)[0] in error(page, "engine.load(bytesOf(given).buffer)", b64(file))
+    sizes = "engine.run({ pixels: new Float32Array(3072) }).then((r) => r.out.norm.shape)"
+    assert page.evaluate(f"async () => {sizes}") == [64, 128]
 
 
 def busy(browser, page, call):

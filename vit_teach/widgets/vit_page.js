@@ -216,7 +216,8 @@ async function loadModel(file) {
     if (file.size > FILE_LIMIT) fail(`the file has ${file.size} bytes, more than ${FILE_LIMIT}`);
     file = await file.arrayBuffer();
   }
-  return modelFromFile(file);
+  const loaded = modelFromFile(file);
+  return { loaded, said: describe(loaded) };
 }
 
 /* What a page needs to know of a model: all but the numbers. */
@@ -244,8 +245,9 @@ export function serve(scope) {
   let model = null, queue = Promise.resolve();
   async function answer({ id, type, file, picture }) {
     if (type === "load") {
-      model = await loadModel(file);
-      return scope.postMessage({ id, type: "loaded", model: describe(model) });
+      const { loaded, said } = await loadModel(file);
+      model = loaded;
+      return scope.postMessage({ id, type: "loaded", model: said });
     }
     if (type !== "run") fail(`unknown message ${show(type)}`);
     const steps = runSteps(model, picture);
@@ -304,24 +306,26 @@ function parcel(picture) {
 
 function workerEngine(worker) {
   const waiting = new Map();
-  let count = 0;
-  const ask = (message, transfer, onStage) => new Promise((resolve, reject) => {
-    waiting.set(++count, { resolve, reject, onStage });
-    worker.postMessage({ id: count, ...message }, transfer);
-  });
-  const settle = (id, how, value) => {
-    const { [how]: call } = waiting.get(id);
-    waiting.delete(id);
-    call(value);
+  let last = 0, stopped = null; // the number of the last question, and why there will be no more
+  const ask = async (message, transfer, onStage) => {
+    if (stopped) fail(stopped);
+    const id = ++last;
+    worker.postMessage({ id, ...message }, transfer);
+    return new Promise((resolve, reject) => waiting.set(id, { resolve, reject, onStage }));
   };
   worker.onmessage = ({ data: { id, type, name, message, model, result } }) => {
-    if (type === "stage") waiting.get(id).onStage?.(name);
-    else if (type === "error") settle(id, "reject", new Error(message));
-    else settle(id, "resolve", model ?? result);
+    const asked = waiting.get(id);
+    if (!asked) return; // stopped meanwhile
+    if (type === "stage") return asked.onStage?.(name);
+    waiting.delete(id);
+    if (type === "error") asked.reject(new Error(message));
+    else asked.resolve(model ?? result);
   };
   const stop = (reason) => {
+    stopped = reason;
     worker.terminate();
-    for (const id of [...waiting.keys()]) settle(id, "reject", new Error(reason));
+    for (const { reject } of waiting.values()) reject(new Error(reason));
+    waiting.clear();
   };
   worker.onerror = () => stop("the worker stopped"); // out of memory, for one
   return {
@@ -340,9 +344,13 @@ function slicedEngine() {
   const next = (work) => (queue = queue.catch(() => {}).then(work));
   return {
     mode: "slices",
-    load: (file) => next(async () => describe((model = await loadModel(file)))),
+    load: (file) => next(async () => {
+      const { loaded, said } = await loadModel(file);
+      model = loaded;
+      return said;
+    }),
     run: (picture, onStage) => next(() => inSlices(runSteps(model, picture), onStage)),
-    close: () => { model = null; },
+    close: () => { next(() => { model = null; }); },
   };
 }
 
