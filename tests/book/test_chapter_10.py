@@ -13,7 +13,9 @@ import vit_teach as vt
 from vit_teach import probe
 
 # Figures, the long curves, and the live trainings: the built page runs them.
-SKIPPED = re.compile(r"vt\.plots\.|equivariance, invariance = |maps\[name\]|vt\.experiments")
+SKIPPED = re.compile(
+    r"vt\.plots\.|equivariance, invariance = |maps\[name\]|corner_run|vt\.experiments"
+)
 FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 EXERCISES = 6
 
