@@ -15,7 +15,8 @@ SETTLED = """async () => {
   if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
   await document.fonts.ready;
 }"""
-DRAWN = "() => [...document.querySelectorAll('figure.vt-plotly')].every((f) => f.dataset.drawn)"
+DRAWN = """() => [...document.querySelectorAll('figure.vt-plotly, figure.vt-widget')]
+  .every((f) => f.dataset.drawn || f.dataset.ready)"""
 
 
 @dataclass

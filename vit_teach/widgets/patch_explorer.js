@@ -54,7 +54,7 @@ function render({ model, el }) {
     return `${p} × ${p}`;
   }, (i) => resizePatches(patchSizes(...size())[i]));
   const file = make("input", {
-    type: "file", accept: "image/*", class: "vt-hidden", tabindex: -1, "aria-label": "Your own picture",
+    type: "file", accept: "image/*", hidden: true,
     onchange: () => file.files.length && take(file.files[0]),
   });
   const button = make("button", { type: "button", onclick: () => file.click() }, "Your own picture …");
@@ -195,7 +195,7 @@ function render({ model, el }) {
       `${count(3 * patch * patch)} numbers, channel after channel.`;
     const values = flatten(image.pixels, width, patch, n), each = patch * patch, rest = each - SHOWN_NUMBERS;
     numbers.replaceChildren(...CHANNELS.map((name, c) => {
-      const first = values.slice(c * each, c * each + SHOWN_NUMBERS).join(" ");
+      const first = values.slice(c * each, c * each + Math.min(each, SHOWN_NUMBERS)).join(" ");
       return make("p", {}, make("b", { class: "vt-" + name }, name), ` ${first}${rest > 0 ? ` … and ${count(rest)} more` : ""}`);
     }));
   }

@@ -46,6 +46,13 @@ def packed(name, image):
     return {"name": str(name), "source": source, "exact": exact, **size}
 
 
+def _require_patch_size(patch_size, size):
+    """Raise ``ValueError`` unless an image of ``size`` (H, W) can be cut into such patches."""
+    sizes = patch_sizes(*size)
+    rule = f"must be one of {sizes} for an image of {size}"
+    require(patch_size in sizes, "patch_size", patch_size, rule)
+
+
 class PatchExplorer(BookWidget):
     """An image with its grid of patches beside the sequence of tokens.
 
@@ -69,8 +76,10 @@ class PatchExplorer(BookWidget):
         require(isinstance(images, dict) and images, "images", images, "must be a dictionary")
         entries = [packed(name, image) for name, image in images.items()]
         self._first = next(iter(images.values()))
+        size = entries[0]["height"], entries[0]["width"]
+        _require_patch_size(patch_size, size)
         if selected is None:  # the patch in the middle
-            height, width = (entries[0][side] // patch_size for side in ("height", "width"))
+            height, width = (side // patch_size for side in size)
             selected = height // 2 * width + width // 2
         super().__init__(images=entries, patch_size=patch_size, selected=selected, **settings)
 
@@ -96,9 +105,7 @@ class PatchExplorer(BookWidget):
 
     @traitlets.validate("patch_size")
     def _check_patch_size(self, proposal):
-        sizes = patch_sizes(*self.size())
-        rule = f"must be one of {sizes} for an image of {self.size()}"
-        require(proposal.value in sizes, "patch_size", proposal.value, rule)
+        _require_patch_size(proposal.value, self.size())
         return proposal.value
 
     @traitlets.validate("selected")

@@ -84,19 +84,24 @@ function colour(value) {
   return end.map((part) => Math.round(247 + Math.abs(value) * (part - 247)));
 }
 
+// The grid with the given number of rows and the shape of the old one; halves round up.
+export function newGrid([gh, gw], rows) {
+  return [rows, Math.max(2, Math.floor((2 * rows * gw + gh) / (2 * gh)))];
+}
+
 function render({ model, el }) {
   const names = model.get("names"), grid = model.get("grid"), rules = Object.keys(RULES);
   const tables = unpack(model.get("products"), names.length, grid[0] * grid[1]);
-  const newGrid = (rows = model.get("rows")) => [rows, Math.max(2, Math.floor((2 * rows * grid[1] + grid[0]) / (2 * grid[0])))];
+  const present = () => newGrid(grid, model.get("rows"));
   const inWords = ([h, w]) => `${h} × ${w}`;
 
-  const size = slider("Resize the tables to", { min: 2, max: LARGEST_SIDE, step: 1 }, (rows) => inWords(newGrid(rows)), (rows) => {
-    const [height, width] = newGrid(), [h, w] = newGrid(rows); // the position stays where it was in the image
+  const size = slider("Resize the tables to", { min: 2, max: LARGEST_SIDE, step: 1 }, (rows) => inWords(newGrid(grid, rows)), (rows) => {
+    const [height, width] = present(), [h, w] = newGrid(grid, rows); // the position stays where it was in the image
     const row = clamp(Math.floor(((model.get("row") + 0.5) / height) * h), 0, h - 1);
     const column = clamp(Math.floor(((model.get("column") + 0.5) / width) * w), 0, w - 1);
     change(model, { rows, row, column });
   });
-  while (newGrid(Number(size.input.max))[1] > LARGEST_SIDE) size.input.max -= 1;
+  while (newGrid(grid, Number(size.input.max))[1] > LARGEST_SIDE) size.input.max -= 1;
   const rule = choice("by the rule", rules.map((name) => `${name}: ${RULES[name].text}`), (i) => change(model, { rule: rules[i] }));
   const tick = make("input", { type: "checkbox", onchange: () => change(model, { centred: tick.checked }) });
   const status = make("p", { class: "vt-status", "aria-live": "polite" });
@@ -126,12 +131,12 @@ function render({ model, el }) {
     if (row !== model.get("row") || column !== model.get("column")) change(model, { row, column });
   };
   function point(event) {
-    const box = event.currentTarget.getBoundingClientRect(), [height, width] = newGrid();
+    const box = event.currentTarget.getBoundingClientRect(), [height, width] = present();
     const part = (at, from, length, parts) => clamp(Math.floor(((at - from) / length) * parts), 0, parts - 1);
     go(part(event.clientY, box.top, box.height, height), part(event.clientX, box.left, box.width, width));
   }
   function onKey(event) {
-    const [height, width] = newGrid();
+    const [height, width] = present();
     const step = ARROWS[event.key];
     if (step) go(clamp(model.get("row") + step[0], 0, height - 1), clamp(model.get("column") + step[1], 0, width - 1));
     else if (event.key === "Home") go(0, 0);
@@ -157,7 +162,7 @@ function render({ model, el }) {
   }
 
   function update() {
-    const next = newGrid(), [height, width] = next;
+    const next = present(), [height, width] = next;
     const row = Math.min(model.get("row"), height - 1), column = Math.min(model.get("column"), width - 1);
     size.set(model.get("rows"));
     rule.input.value = rules.indexOf(model.get("rule"));

@@ -81,15 +81,17 @@ class PositionExplorer(BookWidget):
         names = [str(name) for name in tables]
         super().__init__(names=names, grid=[gh, gw], rows=rows or gh, **settings)
 
-    def new_grid(self):
-        """The grid that the tables are resized to: (gh', gw'), the old shape with ``rows`` rows."""
-        gh, gw = self.grid
-        return self.rows, max(2, (2 * self.rows * gw + gh) // (2 * gh))  # halves round up
+    def new_grid(self, rows=None):
+        """The grid of the old shape with ``rows`` rows (else the trait's): (gh', gw')."""
+        (gh, gw), rows = self.grid, rows or self.rows
+        return rows, max(2, (2 * rows * gw + gh) // (2 * gh))  # halves round up
 
     @traitlets.validate("rows")
     def _check_rows(self, proposal):
-        rule = f"must be from 2 to {LARGEST_SIDE}"
-        require(2 <= proposal.value <= LARGEST_SIDE, "rows", proposal.value, rule)
+        rule = f"must be from 2 to {LARGEST_SIDE} and give no more columns than that"
+        fits = 2 <= proposal.value <= LARGEST_SIDE
+        fits = fits and self.new_grid(proposal.value)[1] <= LARGEST_SIDE
+        require(fits, "rows", proposal.value, rule)
         return proposal.value
 
     @traitlets.validate("row", "column")
