@@ -22,7 +22,8 @@ def save(model, path, half=False, **metadata):
     """Write a model's weights and configuration to a safetensors file.
 
     ``half`` stores float16 numbers, two bytes each. ``metadata`` (plain values: an accuracy, a data
-    source) goes into the header. The file is complete or not there. Returns the path.
+    source) goes into the header. The file is complete or not there. Returns the path. Raises
+    ``ValueError`` for a number that JSON does not have, such as NaN.
 
     >>> import tempfile, vit_teach as vt
     >>> model = vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano"))
@@ -36,7 +37,7 @@ def save(model, path, half=False, **metadata):
     header = {
         "format": FORMAT,
         "config": json.dumps(zoo.config_to_dict(model.config)),
-        "metadata": json.dumps(metadata),
+        "metadata": json.dumps(metadata, allow_nan=False),
     }
     tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -14,7 +14,7 @@ def cells(quick):
     """
     if quick:
         return [
-            cell(name, 16_000, models=QUICK_MODELS, labels={"images": 2000}, n=2000, data="any",
+            cell(name, 9_600, models=QUICK_MODELS, labels={"images": 2000}, n=2000, data="any",
                  tuned=False)
             for name in ("vit", "hybrid", "cnn")
         ]  # fmt: skip

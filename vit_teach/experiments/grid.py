@@ -17,6 +17,7 @@ from ..shapes import shapes
 from ..train import TrainConfig
 
 VALIDATION = 5000  # images of the training set that every cell holds out, the same ones
+QUICK_VALIDATION = 2000  # the same for the quick forms, which leave the test set alone
 BATCH = 128
 LOOK_EVERY = 45_000  # training images between two looks at the validation images
 PERMUTATIONS = ("none", "patches", "pixels")
@@ -129,11 +130,12 @@ class Experiment:
 
 
 def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cifar10",
-         permutation="none", test=True, tuned=True, **train):  # fmt: skip
+         permutation="none", test=None, tuned=True, **train):  # fmt: skip
     """A :class:`Cell` for the model of this name that sees ``images`` training images.
 
     ``labels`` come after the model's name; ``tuned`` takes the learning rate that was chosen for
-    the model (of another name, if ``tuned`` is one); ``train`` are fields of :class:`TrainConfig`.
+    the model (of another name, if ``tuned`` is one); ``test`` defaults to False where the data may
+    be any, which is in the quick forms; ``train`` are fields of :class:`TrainConfig`.
     The CNN is trained by AdamW: Muon is for the matrices of encoder blocks, and it has none.
 
     >>> cell("vit", 12800, labels={"images": 500}, n=500, seed=1, augment="none").name
@@ -145,6 +147,7 @@ def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cif
     if model == "cnn":
         train.setdefault("optimizer", "adamw")
     batch = train.setdefault("batch_size", BATCH)
+    test = data != "any" if test is None else test
     train.setdefault("evaluations", max(2, images // LOOK_EVERY))
     return Cell(
         {"model": model, **(labels or {})},
@@ -229,7 +232,8 @@ def _base_sets(name):
         full, test = data.load_or_shapes("cifar10", "train"), data.load_or_shapes("cifar10", "test")
     else:
         full, test = data.load("cifar10", "train"), data.load("cifar10", "test")
-    return (*full.hold_out(min(VALIDATION, len(full) // 10), seed=0), test)
+    held_out = QUICK_VALIDATION if name == "any" else VALIDATION
+    return (*full.hold_out(min(held_out, len(full) // 10), seed=0), test)
 
 
 def with_chosen_rate(cell):

@@ -4,6 +4,8 @@ They draw rows of means as ``vit_teach.experiments.rows`` gives them: dictionari
 of the experiment and the keys mean, std (None for a single seed), n and seeds.
 """
 
+import math
+
 from .style import CYCLE, figure, plotly_figure, styled
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
@@ -33,6 +35,11 @@ def _looks(rows, by, style):
     return colours, marks, dashes
 
 
+def _spread(row):
+    """One standard deviation in per cent; not a number, and so no bar, for a single seed."""
+    return math.nan if row["std"] is None else 100 * row["std"]
+
+
 def _label(name, kind):
     return str(name) if kind is None else f"{name}, {kind}"
 
@@ -54,7 +61,7 @@ def result_lines(rows, x, by="model", style=None, xlabel="", log=True):
         ax.errorbar(
             [row[x] for row in members],
             [100 * row["mean"] for row in members],
-            yerr=[100 * (row["std"] or 0) for row in members],
+            yerr=[_spread(row) for row in members],
             color=colours[name], marker=marks[name], linestyle=dashes[kind][0], markersize=5,
             capsize=3, label=_label(name, kind),
         )  # fmt: skip
@@ -85,7 +92,7 @@ def result_bars(rows, x, by="model", xlabel=""):
     for i, (name, _, members) in enumerate(series):
         places = [groups.index(row[x]) + (i - (len(series) - 1) / 2) * width for row in members]
         heights = [100 * row["mean"] for row in members]
-        spread = [100 * (row["std"] or 0) for row in members]
+        spread = [_spread(row) for row in members]
         bars = ax.bar(places, heights, 0.92 * width, yerr=spread, capsize=3, label=str(name),
                       color=CYCLE[i % len(CYCLE)])  # fmt: skip
         ax.bar_label(bars, fmt="%.0f", fontsize=9, padding=2)
@@ -122,7 +129,7 @@ def result_explorer(rows, x, by="model", style=None, xlabel="", log=True):
         plot.add_scatter(
             x=[row[x] for row in members],
             y=[row["mean"] for row in members],
-            error_y={"type": "data", "array": [row["std"] or 0 for row in members]},
+            error_y={"type": "data", "array": [row["std"] for row in members]},
             text=[f"{row['n']} seeds" if row["n"] > 1 else "one seed" for row in members],
             mode="lines+markers", name=_label(name, kind),
             line={"color": colours[name], "dash": dashes[kind][1]}, marker={"size": 7},
