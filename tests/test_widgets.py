@@ -53,8 +53,8 @@ def test_the_package_does_not_load_widgets_before_they_are_used():
 
 
 def test_every_module_is_small_and_asks_nobody():
-    assert set(base.modules()) == set(MAKERS)
-    for name in base.modules():
+    assert set(MAKERS) <= set(base.modules())
+    for name in MAKERS:
         source = base.module_source(name)
         assert len(source.encode()) < 25_000
         assert not re.search(

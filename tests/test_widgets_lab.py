@@ -1,0 +1,119 @@
+"""The widgets live: in a real JupyterLab, with a kernel that sees what the reader does."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+PATIENCE = 240_000  # milliseconds: other work may share the machine
+CELLS = [
+    "import torch, vit_teach as vt\n"
+    "a = vt.widgets.PatchExplorer({'photo': vt.data.photograph(224)})\na",
+    "b = vt.widgets.PositionExplorer({'x': torch.randn(64, 16)}, (8, 8))\nb",
+    "c = vt.widgets.AttentionByHand(torch.eye(2), torch.eye(2), torch.eye(2), ['one', 'two'])\nc",
+    "print('seen', a.patch_size, b.row, b.rule, c.factor, c.k, c.names)",
+    "a.patch_size = 32; b.rows = 12; c.q = [[0, 0], [0, 1]]",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address of a JupyterLab that has one notebook, on loopback."""
+    folder = tmp_path_factory.mktemp("lab")
+    cells = [nbformat.v4.new_code_cell(source, id=f"c-{n}") for n, source in enumerate(CELLS)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    nbformat.write(notebook, folder / "widgets.ipynb")
+    address = f"http://127.0.0.1:{(port := free_port())}/"
+    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
+    options += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"]
+    own = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    command = [sys.executable, "-m", "jupyterlab", *options]
+    with (folder / "lab.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **own})
+        try:
+            for _ in range(240):
+                try:
+                    urllib.request.urlopen(address + "api", timeout=5).close()
+                    break
+                except OSError:
+                    assert server.poll() is None, (folder / "lab.log").read_text()
+                    time.sleep(0.5)
+            yield address
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def page(lab, browser):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PATIENCE)
+    page.goto(lab + "lab/tree/widgets.ipynb")
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+    for number in range(3):
+        run_cell(page, number)
+        page.locator(".vt-live").nth(number).wait_for()
+    yield page
+    page.close()
+
+
+def run_cell(page, number):
+    """Run one cell. A notebook that has just opened may not listen yet: press until it does."""
+    cell = page.locator(".jp-CodeCell").nth(number)
+    for _ in range(20):
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_timeout(3000)
+        if cell.locator(".jp-InputPrompt").inner_text().strip() != "[ ]:":
+            return
+    raise AssertionError(f"cell {number} does not run")
+
+
+def test_python_sees_what_the_reader_does_and_the_reader_what_python_does(page):
+    first, second, third = (page.locator(".vt-live").nth(n) for n in range(3))
+    first.locator("input[type=range]").press("ArrowRight")
+    second.locator(".vt-maps").press("ArrowDown")
+    second.locator("input[type=range]").press("ArrowRight")
+    second.locator("select").select_option(index=1)
+    third.locator("input[type=range]").press("End")
+    third.locator(".vt-steps input").first.fill("2.5")
+    third.get_by_role("button", name="Token down").click()
+    run_cell(page, 3)
+    said = page.locator(".jp-OutputArea-output", has_text="seen").inner_text()
+    expected = "seen 28 6 timm 8.0 [[0.0, 1.0], [2.5, 0.0]] ['two', 'one']"
+    assert said.strip() == expected
+    run_cell(page, 4)
+    first.get_by_text("32 × 32").wait_for()
+    second.get_by_text("12 × 12", exact=True).wait_for()
+    third.get_by_text("Mean entropy of the rows 0.3").wait_for()
+
+
+def test_arrow_keys_stay_in_the_widget(page):
+    cell = page.locator(".jp-CodeCell").first
+    stage = cell.locator(".vt-stage").first
+    stage.focus()
+    before = cell.locator(".vt-status").inner_text()
+    stage.press("ArrowRight")
+    page.wait_for_function(
+        "(old) => document.querySelector('.vt-status').innerText !== old", arg=before
+    )
+    assert stage.evaluate("(node) => node === document.activeElement")
+
+
+def test_the_dark_theme_of_jupyterlab_is_followed(page):
+    colour = "() => getComputedStyle(document.querySelector('.vt-live')).backgroundColor"
+    light = page.evaluate(colour)
+    page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+    assert page.evaluate(colour) != light
