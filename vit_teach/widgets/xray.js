@@ -142,7 +142,7 @@ function render({ model, el }) {
   document.addEventListener("paste", onPaste);
 
   function filePicker(title, accept, use) {
-    const input = make("input", { type: "file", accept, class: "vt-hidden", tabindex: -1, "aria-label": title,
+    const input = make("input", { type: "file", accept, hidden: true, "aria-label": title,
       onchange: () => { if (input.files.length) use(input.files[0]); input.value = ""; } });
     return [make("button", { type: "button", onclick: () => input.click() }, `${title} …`), input];
   }
