@@ -22,7 +22,8 @@ KEPT_CACHES = 3
 
 def sources() -> list[Path]:
     """Every file a chapter's output depends on, besides the chapter itself."""
-    files = [*(ROOT / "vit_teach").rglob("*")]
+    # Scripts and styles run on the page; no output of a cell depends on them.
+    files = [f for f in (ROOT / "vit_teach").rglob("*") if f.suffix not in (".js", ".css")]
     for folder in ("results", "weights"):
         files += (ROOT / "data" / folder).rglob("*")
     return sorted(f for f in files if f.is_file() and "__pycache__" not in f.parts)
