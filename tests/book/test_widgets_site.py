@@ -62,9 +62,22 @@ class Visit:
             self.widget.locator(selector).first.press(key)
 
 
-@pytest.fixture(scope="module", params=["http", "file"])
-def base(request, site, site_url):
-    return site_url if request.param == "http" else site.as_uri() + "/"
+@pytest.fixture(scope="module")
+def base(site_url):
+    return site_url
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_from_a_file_too(name, browser, site):
+    visit = Visit(browser, site.as_uri() + "/", name).ready()
+    before = visit.text(".vt-live")
+    slider = visit.widget.locator("input[type=range]").first
+    slider.focus()
+    at_start = slider.input_value() == slider.get_attribute("min")
+    slider.press("ArrowRight" if at_start else "ArrowLeft")
+    assert visit.text(".vt-live") != before
+    assert visit.problems == []
+    visit.context.close()
 
 
 def visiting(name):

@@ -88,14 +88,13 @@ class Visit:
         self.widget.locator("select").select_option(name)
 
 
-@pytest.fixture(scope="module", params=["http", "file"])
-def visit(request, browser, site, site_url):
-    base = site_url if request.param == "http" else site.as_uri() + "/"
+@pytest.fixture(scope="module")
+def visit(browser, site_url):
     context = browser.new_context()
-    visit = Visit(context, base).open_model()
+    visit = Visit(context, site_url).open_model()
     yield visit
     context.close()
-    assert [u for u in visit.requests if not u.startswith((base, "data:", "blob:"))] == []
+    assert [u for u in visit.requests if not u.startswith((site_url, "data:", "blob:"))] == []
     assert visit.problems == []
 
 
@@ -140,6 +139,20 @@ def test_nothing_is_loaded_before_it_is_asked_for(browser, site_url):
     assert "1.6 MB" in visit.widget.get_by_role("button", name="Load the model").inner_text()
     visit.open_model()
     assert sum("data.js" in url for url in visit.requests) == 2  # the engine, the weights
+    context.close()
+
+
+def test_from_a_file_too(browser, site, model):
+    base = site.as_uri() + "/"
+    context = browser.new_context()
+    visit = Visit(context, base).open_model()
+    pixels = random_picture(45, 70, seed=9)
+    visit.picture(png(pixels))
+    agree(visit, model, Image.fromarray(pixels))
+    visit.stage("blocks.3.attn.weights")
+    assert "looks most at" in visit.words()
+    assert [u for u in visit.requests if not u.startswith((base, "data:", "blob:"))] == []
+    assert visit.problems == []
     context.close()
 
 
