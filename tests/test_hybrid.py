@@ -145,8 +145,9 @@ def test_default_widths_follow_the_other_settings():
     assert CCT.stem_widths == (12, 24) and OVERLAP.stem_widths == ()
     assert replace(SMALL, embed_dim=48).stem_widths == (12, 24, 48)
     assert replace(SMALL, stem_channels=[1, 2, 3]).stem_widths == (1, 2, 3)
-    for config in HYBRID_PRESETS.values():
-        assert config.num_patches == 64 and config.image_size == (32, 32)
+    for name, config in HYBRID_PRESETS.items():
+        assert config.num_patches == (16 if name.endswith("Nano") else 64)
+        assert config.image_size == (32, 32)
 
 
 @pytest.mark.parametrize(

@@ -135,10 +135,10 @@ def agree(visit, model, picture):
 def test_nothing_is_loaded_before_it_is_asked_for(browser, site_url):
     context = browser.new_context()
     visit = Visit(context, site_url)
-    assert not any("data.js" in url for url in visit.requests)
+    assert not any(".data.js" in url for url in visit.requests)
     assert "1.6 MB" in visit.widget.get_by_role("button", name="Load the model").inner_text()
     visit.open_model()
-    assert sum("data.js" in url for url in visit.requests) == 2  # the engine, the weights
+    assert sum(".data.js" in url for url in visit.requests) == 2  # the engine, the weights
     context.close()
 
 

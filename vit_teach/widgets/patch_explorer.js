@@ -110,8 +110,8 @@ function render({ model, el }) {
       loaded.set(OWN, await pixelsOf(address, OWN_SIDE, OWN_SIDE));
       if (images.input.length === entries.length)
         images.input.append(make("option", { value: entries.length }, "your own picture"));
-      note.textContent = `${chosen.name}: the middle of it, resized to ${OWN_SIDE} × ${OWN_SIDE} pixels. It stays on this page.`;
       await look(OWN);
+      note.textContent = `${chosen.name}: the middle of it, resized to ${OWN_SIDE} × ${OWN_SIDE} pixels. It stays on this page.`;
     } catch {
       note.textContent = `${chosen.name || "This"} is not a picture that the browser can read.`;
     } finally {
