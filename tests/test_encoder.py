@@ -10,6 +10,7 @@ from model_tools import close, pictures, randomise
 from torch import nn
 
 from vit_teach.encoder import EncoderBlock, Mlp, init_linear
+from vit_teach.vit import VisionTransformer, ViTConfig
 
 
 def make(dtype=torch.float64, **options):
@@ -100,21 +101,43 @@ def test_dropout_follows_each_layer_but_qkv():
     assert torch.equal(block(x), block(x))
 
 
-def test_weights_start_as_in_googles_code():
+def test_weights_start_normal_with_deviation_002():
     torch.manual_seed(0)
     block = EncoderBlock(128, 4, 512)
     init_linear(block)
+    for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
+        assert abs(layer.weight.std() / 0.02 - 1) < 0.02
+        assert abs(layer.weight.mean()) < 0.0005
+        # normal, not uniform: of 65,536 draws some are beyond 3 deviations (uniform ends at 1.73)
+        assert 3 * 0.02 < layer.weight.abs().max() < 6 * 0.02
+    check_biases_and_norms(block)
+
+
+def test_weights_start_as_in_googles_code_if_asked():
+    torch.manual_seed(0)
+    block = EncoderBlock(128, 4, 512)
+    init_linear(block, "xavier")
     q, k, v = block.attn.qkv.weight.chunk(3)
     for weight, fans in ((q, 256), (k, 256), (v, 256), (block.attn.proj.weight, 256),
                          (block.mlp.fc1.weight, 640), (block.mlp.fc2.weight, 640)):  # fmt: skip
         bound = math.sqrt(6 / fans)  # Glorot and Bengio, equation 16
         assert 0.99 * bound < weight.abs().max() <= bound
         assert abs(weight.std() / (bound / math.sqrt(3)) - 1) < 0.02
-    for bias in (block.mlp.fc1.bias, block.mlp.fc2.bias):
-        assert 0.5e-6 < bias.std() < 2e-6
-    assert not block.attn.qkv.bias.any() and not block.attn.proj.bias.any()
+    check_biases_and_norms(block)
+
+
+def check_biases_and_norms(block):
+    for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
+        assert not layer.bias.any()
     for norm in (block.norm1, block.norm2):
         assert (norm.weight == 1).all() and not norm.bias.any() and norm.eps == 1e-6
+
+
+def test_a_model_starts_with_the_normal_scheme():
+    torch.manual_seed(0)
+    model = VisionTransformer(ViTConfig(image_size=8, patch_size=4, embed_dim=96, depth=2,
+                                        num_heads=3))  # fmt: skip
+    assert abs(model.blocks[1].mlp.fc1.weight.std() / 0.02 - 1) < 0.02
 
 
 def test_gelu_differs_from_its_approximation_by_more_than_the_tolerance():
@@ -124,5 +147,7 @@ def test_gelu_differs_from_its_approximation_by_more_than_the_tolerance():
 
 
 def test_bad_arguments():
+    with pytest.raises(ValueError, match="scheme='he' must be one of"):
+        init_linear(EncoderBlock(12, 4, 24), "he")
     with pytest.raises(ValueError, match="dim=12 must be divisible by num_heads=5"):
         EncoderBlock(12, 5, 24)

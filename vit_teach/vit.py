@@ -111,8 +111,8 @@ class VisionTransformer(nn.Module):
     (B, H, T, h), "blocks.i.attn.weights" (B, H, T, T), "blocks.i.attn" and "blocks.i.mlp" (what the
     branch added) and "blocks.i" (B, T, D), then "norm" (B, T, D), "pooled" (B, D), "logits" (B, K).
 
-    Weights are drawn as in Google's code; the head starts at zero, so an untrained model gives
-    every class the same score.
+    The blocks' weights are drawn as in timm (:func:`vit_teach.encoder.init_linear`); the head
+    starts at zero as in Google's code, so an untrained model gives every class the same score.
 
     >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=12, depth=2, num_heads=3)
     >>> logits, out = VisionTransformer(config)(torch.zeros(2, 3, 8, 8), intermediates=True)

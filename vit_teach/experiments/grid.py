@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .. import data, results, zoo
+from ..encoder import INITS, init_linear
 from ..patches import patchify, unpatchify
 from ..shapes import shapes
 from ..train import TrainConfig
@@ -53,9 +54,10 @@ class Cell:
     seed they make the cell's name. ``n`` is the number of training images (None: all that are not
     held out), ``data`` where they come from: "cifar10"; "any", which is CIFAR-10 where it is, else
     shapes; or "corner", shapes in the top left corner. ``permutation`` shuffles every image, in
-    training and in testing, by one fixed order of its patches or pixels. ``rate`` names the model
-    whose ``learning_rate`` cards choose the rate (None: the rate is given). ``test`` is whether the
-    test set is looked at. Raises ``ValueError`` for a bad value.
+    training and in testing, by one fixed order of its patches or pixels. ``init`` is how a ViT's
+    blocks start (:func:`vit_teach.encoder.init_linear`). ``rate`` names the model whose
+    ``learning_rate`` cards choose the rate (None: the rate is given). ``test`` is whether the test
+    set is looked at. Raises ``ValueError`` for a bad value.
 
     >>> Cell({"model": "vit"}, "CIFAR-ViT-Nano", TrainConfig(steps=10, seed=2)).name
     'vit-s2'
@@ -68,12 +70,15 @@ class Cell:
     n: int | None = None
     data: str = "cifar10"
     permutation: str = "none"
+    init: str = "normal"
     rate: str | None = None
     test: bool = True
 
     def __post_init__(self):
         if self.permutation not in PERMUTATIONS:
             raise ValueError(f"permutation={self.permutation!r} must be one of {PERMUTATIONS}")
+        if self.init not in INITS:
+            raise ValueError(f"init={self.init!r} must be one of {INITS}")
         if self.data not in DATA:
             raise ValueError(f"data={self.data!r} must be one of {DATA}")
         if not self.train.steps:
@@ -108,6 +113,7 @@ class Cell:
             "model": zoo.config_to_dict(self.config()),
             "train": recipe,
             "permutation": self.permutation,
+            "init": self.init,
         }
 
 
@@ -130,7 +136,7 @@ class Experiment:
 
 
 def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cifar10",
-         permutation="none", test=None, tuned=True, **train):  # fmt: skip
+         permutation="none", init="normal", test=None, tuned=True, **train):  # fmt: skip
     """A :class:`Cell` for the model of this name that sees ``images`` training images.
 
     ``labels`` come after the model's name; ``tuned`` takes the learning rate that was chosen for
@@ -153,7 +159,7 @@ def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cif
         {"model": model, **(labels or {})},
         preset,
         TrainConfig(steps=max(1, images // batch), seed=seed, **train),
-        changes=changes, n=n, data=data, permutation=permutation, test=test,
+        changes=changes, n=n, data=data, permutation=permutation, init=init, test=test,
         rate=model if tuned is True else tuned or None,
     )  # fmt: skip
 
@@ -203,6 +209,8 @@ def build_model(cell, num_classes=10):
     torch.manual_seed(cell.seed)
     config = cell.config(num_classes)
     model = zoo.build(config)
+    if cell.init != "normal":
+        init_linear(model.blocks, cell.init)
     if cell.permutation == "none":
         return model
     return Permuted(model, cell.permutation, config.image_size)

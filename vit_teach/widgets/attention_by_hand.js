@@ -33,7 +33,8 @@ function plane(title, move) {
   const across = (x) => ((x - low) / (high - low)) * 200 - 100, down = (y) => -across(y);
 
   function put(point, to) {
-    move(point, to.map((x) => clamp(tidy(x), -LARGEST, LARGEST)));
+    point.at = to.map((x) => clamp(tidy(x), -LARGEST, LARGEST)); // the next key may come before the next frame
+    move(point, point.at);
   }
   function node({ key, label, mark, kind, fixed }) {
     const shape = kind === "query" ? draw("path", { d: "M-10,-10H10V10H-10Z" }) : draw("circle", { r: 6.5 });
