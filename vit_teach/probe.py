@@ -1,7 +1,8 @@
 """Looking into a model from outside: what a shift does to it, and how far its units see.
 
 Nothing here needs to know how a model works. A function that turns images (B, C, H, W) into maps
-(B, D, h, w) is shifted, or differentiated, and what comes out is compared.
+(B, D, h, w) is shifted, or differentiated, and what comes out is compared. What the attention
+weights inside a model say is measured in ``vit_teach.attention_maps``.
 """
 
 import torch
