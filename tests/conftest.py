@@ -105,3 +105,25 @@ def browser():
         program = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
         yield program
         program.close()
+
+
+# What a function of a widget's module gives for data.
+CALL = """async ([source, code, data]) => {
+  const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const module = await import(address);
+  return eval(code)(module, data);
+}"""
+
+
+@pytest.fixture(scope="module")
+def run(browser):
+    """run(module, code, data): what a function of a widget's module gives for data."""
+    from vit_teach.widgets import base
+
+    page = browser.new_page()
+
+    def call(name, code, data):
+        return page.evaluate(CALL, [base.module_source(name), code, data])
+
+    yield call
+    page.close()

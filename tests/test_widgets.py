@@ -201,25 +201,6 @@ def test_the_outputs_follow_the_traits():
 
 # --- The modules' arithmetic, in Chromium ----------
 
-RUN = """async ([source, code, data]) => {
-  const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  const module = await import(address);
-  return eval(code)(module, data);
-}"""
-
-
-@pytest.fixture(scope="module")
-def run(browser):
-    """run(module, code, data): what a function of a module gives for data."""
-    page = browser.new_page()
-
-    def call(name, code, data):
-        return page.evaluate(RUN, [base.module_source(name), code, data])
-
-    yield call
-    page.close()
-
-
 def test_attention_is_the_packages(run):
     cases = [(count, factor) for count in (2, 4, 5, 6) for factor in (0.0, 0.5, 1.0, 8.0)]
     data, expected = [], []

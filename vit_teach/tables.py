@@ -79,3 +79,16 @@ def result_table(rows, row, column, caption, missing="not recorded"):
         places[place] = percent(found)
     body = [(name, [places.get((name, c), missing) for c in columns]) for name in names]
     return Table(row, [f"{c:,}" if isinstance(c, int) else c for c in columns], body, caption)
+
+
+def result_rows_table(rows, labels, caption):
+    """Rows of means as a :class:`Table` with a row for each group of equal ``labels``.
+
+    >>> row = {"model": "vit", "images": 500, "mean": 0.5, "std": None, "n": 1, "seeds": [0]}
+    >>> print(result_rows_table([row], ["model", "images"], "Accuracy"))
+    Accuracy
+    model, images  result
+    vit, 500       50.0 % (one run, seed 0)
+    """
+    body = [(", ".join(str(row[label]) for label in labels), [percent(row)]) for row in rows]
+    return Table(", ".join(labels), ["result"], body, caption)

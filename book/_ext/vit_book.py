@@ -60,13 +60,13 @@ def gather_widgets(folder: Path) -> None:
     """Write each widget's module as a script that tells vt-host.js its text, and their style."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in widgets.modules():
-        name_and_text = f"{json.dumps(name)}, {json.dumps(widgets.module_source(name))}"
-        script = f"VitWidgets.define({name_and_text});\n"
+        script = widgets.call_script("define", name, widgets.module_source(name))
         (folder / f"{name}.def.js").write_text(script, encoding="utf-8")
     for name, text in xray.site_files().items():
-        script = f"VitWidgets.give({json.dumps(name)}, {json.dumps(text)});\n"
+        script = widgets.call_script("give", name, text)
         (folder / f"{name}.data.js").write_text(script, encoding="utf-8")
     copy_newer(widgets.FOLDER / widgets.STYLE, folder / widgets.STYLE)
+    copy_newer(widgets.FOLDER / widgets.HOST, folder / "vt-host.js")
 
 
 def gather_static(folder: Path) -> None:

@@ -15,6 +15,7 @@ import anywidget
 
 FOLDER = Path(__file__).parent
 STYLE = "widgets.css"
+HOST = "host.js"  # runs the widgets of a page that has no Python behind it
 _INHERITED = set(anywidget.AnyWidget.class_trait_names())  # layout, tooltip, ...: not ours
 
 
@@ -38,6 +39,17 @@ def module_source(name):
     if name not in modules():
         raise ValueError(f"name={name!r} must be one of {modules()}")
     return "\n".join((FOLDER / f"{part}.js").read_text("utf-8") for part in ("common", name))
+
+
+def call_script(function, name, text):
+    r"""A line of JavaScript that tells the host a module ("define") or a large text ("give").
+
+    >>> print(call_script("give", "weights", "a < b"), end="")
+    VitWidgets.give("weights", "a \u003c b");
+    """
+    # "<" as a code: a "</script>" in the text would end the script element it stands in.
+    arguments = f"{json.dumps(name)}, {json.dumps(text)}".replace("<", "\\u003c")
+    return f"VitWidgets.{function}({arguments});\n"
 
 
 def encode(value):
@@ -122,6 +134,45 @@ class BookWidget(anywidget.AnyWidget):
             f'<div class="vt-fallback">{self.picture()}<p>{html.escape(self.describe())}</p></div>'
             f'<script type="application/json">{state}</script></figure>'
         )
+
+    def files(self):
+        """Large texts that the script asks for while it runs, by name: an engine, weights."""
+        return {}
+
+    def save_html(self, path, title="Vision Transformers, Step by Step"):
+        """Write the widget as one file that runs in any browser and asks nobody for anything.
+
+        Put it on your course page as it is, or in a frame of one. Returns the path. The file is
+        written whole or not at all. Raises ``FileNotFoundError`` if its folder does not exist.
+
+        >>> from vit_teach.widgets import AttentionByHand
+        >>> vectors = [[1.0, 0.0], [0.0, 1.0]]
+        >>> widget = AttentionByHand(vectors, vectors, vectors, ["cat", "mat"])
+        >>> widget.save_html("no/such/folder/attention.html")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: path='no/such/folder/attention.html' must be in a folder that exists
+        """
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"path={str(path)!r} must be in a folder that exists")
+        scripts = [
+            (FOLDER / HOST).read_text("utf-8"),
+            call_script("define", self.MODULE, module_source(self.MODULE)),
+            *(call_script("give", name, text) for name, text in self.files().items()),
+        ]
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{html.escape(title)}</title>"
+            f"<style>{(FOLDER / STYLE).read_text('utf-8')}</style>"
+            + "".join(f"<script>{script}</script>" for script in scripts)
+            + f"</head><body><main>{self.static_html()}</main></body></html>",
+            encoding="utf-8",
+        )
+        temporary.replace(path)
+        return path
 
     def _repr_mimebundle_(self, **settings):
         bundle = super()._repr_mimebundle_(**settings) or {}

@@ -156,6 +156,11 @@ class XRay(BookWidget):
         state = super().static_state()
         return {key: state[key] for key in ("name", "size", "samples")}
 
+    def files(self):
+        return {
+            name: text for name, text in site_files().items() if name in ("vit_engine", self.name)
+        }
+
     def describe(self):
         config = self._about["config"]
         return (

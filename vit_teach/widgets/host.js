@@ -1,7 +1,7 @@
 // Runs the widgets of a page without Python: each gets its state from the page and its module from a
-// script beside this one, so that it also works in a page that was opened as a file.
+// script beside this one or in the page itself, so that it also works in a page opened as a file.
 (() => {
-  const folder = new URL(".", document.currentScript.src).href;
+  const folder = new URL(".", document.currentScript.src || document.baseURI).href;
   const sources = {}; // name of a module -> its text, told by NAME.def.js
   const modules = {}; // name of a module -> a promise of it
   const texts = {}; // name -> a promise of a large text that a widget asks for: an engine, weights
@@ -9,7 +9,7 @@
   window.VitWidgets = {
     define: (name, source) => { sources[name] = source; },
     give: (name, text) => { given[name] = text; },
-    fetch: (name) => (texts[name] ||= script(`${folder}${name}.data.js`).then(
+    fetch: (name) => (texts[name] ||= scriptUnless(name in given, `${name}.data.js`).then(
       () => given[name],
       () => { delete texts[name]; throw new Error(`${name}.data.js did not load`); },
     )),
@@ -19,9 +19,10 @@
     const tag = Object.assign(document.createElement("script"), { src, onload: resolve, onerror: reject });
     document.head.append(tag);
   });
+  const scriptUnless = (known, name) => (known ? Promise.resolve() : script(folder + name));
 
   // A page opened as a file may not import a module file, but it may import one from memory.
-  const load = (name) => (modules[name] ||= script(`${folder}${name}.def.js`).then(async () => {
+  const load = (name) => (modules[name] ||= scriptUnless(name in sources, `${name}.def.js`).then(async () => {
     const text = `${sources[name]}\n//# sourceURL=${name}.js`;
     const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     try { return (await import(address)).default; } finally { URL.revokeObjectURL(address); }
@@ -67,5 +68,7 @@
     figure.dataset.ready = "true";
   };
 
-  document.querySelectorAll("figure.vt-widget").forEach(mount);
+  // A script in the page itself runs before the page is read; one that is deferred, after.
+  const mountAll = () => document.querySelectorAll("figure.vt-widget").forEach(mount);
+  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", mountAll) : mountAll();
 })();

@@ -1,0 +1,146 @@
+"""GridExplorer: the means it draws are those of the package, on cards of any experiment."""
+
+import json
+
+import pytest
+import torch
+
+from vit_teach import results
+from vit_teach.experiments import rows
+from vit_teach.widgets import GridExplorer
+from vit_teach.widgets.grid_explorer import SEEN
+
+
+def card(model, images, seed, value, status="complete", experiment="data_size"):
+    """A card with what the widget reads of one."""
+    return {
+        "experiment": experiment, "cell": f"{model}-{images}-s{seed}", "status": status,
+        "seed": seed, "config": {"labels": {"model": model, "images": images}},
+        "data": {"n": images},
+        "curves": {"epoch": [1.0, 2.0], "val_accuracy": [value / 2, value - 0.01]},
+        "metrics": {"val_accuracy": value - 0.01, "test_accuracy": value, "val_loss": 2.0},
+    }  # fmt: skip
+
+
+def grid(models=("vit", "cnn"), sizes=(500, 5000, 45000), seeds=(0, 1, 2)):
+    """Cards with accuracies that no two share."""
+    draws = torch.Generator().manual_seed(0)
+    return [
+        card(m, n, s, round(0.3 + 0.5 * torch.rand((), generator=draws).item(), 4))
+        for s in seeds for m in models for n in sizes
+    ]  # fmt: skip
+
+
+def state_of(widget):
+    return json.loads(json.dumps(widget.static_state()))
+
+
+def test_it_chooses_the_number_as_axis_and_the_test_set_as_metric():
+    widget = GridExplorer(grid())
+    assert (widget.title, widget.x, widget.metric) == ("data_size", "images", "test_accuracy")
+    assert widget.metrics == ["val_accuracy", "test_accuracy"]
+    assert len(widget.cells) == 18 and widget.cells[0]["curve"][0][0] == 500
+
+
+def test_the_rows_are_those_of_the_report():
+    cards = grid()
+    widget = GridExplorer(cards)
+    assert widget.rows() == rows(cards, ["test_accuracy"])
+    widget.hidden, widget.seed, widget.metric = ["model=cnn"], 1, "val_accuracy"
+    found = widget.rows()
+    assert [row["images"] for row in found] == [500, 5000, 45000]
+    assert all(row["model"] == "vit" and row["seeds"] == [1] for row in found)
+
+
+def test_failed_cells_are_left_out_and_single_trainings_need_no_labels():
+    cards = [*grid(seeds=(0,)), card("vit", 500, 1, 0.5, status="failed")]
+    assert len(GridExplorer(cards).cells) == 6
+    widget = GridExplorer(results.recorded("train"))
+    assert widget.labels == ["cell"] and widget.x == "cell"
+
+
+BAD = [
+    (lambda: GridExplorer([]), r"cards=\[\] must hold at least one complete card"),
+    (lambda: GridExplorer([*grid(), card("vit", 1, 9, 0.5, experiment="shuffle")]),
+     "must be of one experiment"),
+    (lambda: GridExplorer(grid(), metric="loss"), "metric='loss' must be one of"),
+    (lambda: GridExplorer(grid(), x="rate"), "x='rate' must be one of"),
+    (lambda: setattr(GridExplorer(grid()), "hidden", ["model=bit"]), "hidden='model=bit' must be"),
+    (lambda: setattr(GridExplorer(grid()), "seed", 7), r"seed=7 must be one of \[-1, 0, 1, 2\]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), BAD, ids=range(len(BAD)))
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_without_a_script_there_is_a_table_of_every_group():
+    text = GridExplorer(grid()).static_html()
+    assert text.count('<th scope="row">') == 6
+    assert "18 trainings in 6 groups, 3 seeds" in text
+
+
+def test_ninety_cells_cost_a_page_less_than_60_kilobytes():
+    sizes = (500, 1500, 5000, 15000, 45000)
+    cells = [
+        c for model in ("vit", "cnn", "hybrid") for c in grid((model + " basic", model), sizes)
+    ]
+    for c in cells:
+        c["curves"] = {"epoch": [k / 3 for k in range(10)], "val_accuracy": [0.1234] * 10}
+    widget = GridExplorer(cells)
+    assert len(widget.cells) == 90 and len(widget.static_html().encode()) < 60_000
+
+
+# --- In Chromium: the module's arithmetic ----------
+
+
+@pytest.mark.parametrize("seed", [-1, 2])
+@pytest.mark.parametrize("hidden", [[], ["images=500"], ["model=vit"]])
+@pytest.mark.parametrize("metric", ["test_accuracy", "val_accuracy"])
+def test_means_and_spread_are_the_packages(run, seed, hidden, metric):
+    widget = GridExplorer(grid(), metric=metric, seed=seed, hidden=hidden)
+    expected = {(row["model"], row["images"]): row for row in widget.rows()}
+    for x in widget.labels:
+        widget.x = x
+        found = run("grid_explorer", "(m, state) => m.lines(state)", state_of(widget))
+        seen = 0
+        for line in found:
+            for point in line["points"]:
+                at = tuple(point["x"] if value is None else value for value in line["at"])
+                row = expected[at]
+                assert point["mean"] == pytest.approx(row["mean"], abs=1e-9)
+                assert point["n"] == row["n"]
+                if row["std"] is None:
+                    assert point["std"] is None
+                else:
+                    assert point["std"] == pytest.approx(row["std"], abs=1e-9)
+                seen += 1
+        assert seen == len(expected)
+
+
+def test_curves_are_over_images_seen(run):
+    cards = grid(seeds=(0, 1))
+    widget = GridExplorer(cards, x=SEEN)
+    found = run("grid_explorer", "(m, state) => m.lines(state)", state_of(widget))
+    assert len(found) == 6
+    line = next(line for line in found if line["at"] == ["vit", 500])
+    values = [c["curves"]["val_accuracy"][0] for c in cards
+              if c["config"]["labels"] == {"model": "vit", "images": 500}]  # fmt: skip
+    assert [point["x"] for point in line["points"]] == [500, 1000]
+    assert line["points"][0]["mean"] == pytest.approx(sum(values) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0.31, 0.79), (0.5, 0.52), (500, 45000), (0.3, 0.3)]
+)
+def test_ticks_are_round_and_few(run, low, high):
+    ticks = run("grid_explorer", "(m, [low, high]) => m.ticks(low, high)", [low, high])
+    if low == high:
+        return
+    steps = {round(b - a, 9) for a, b in zip(ticks, ticks[1:], strict=False)}
+    assert 3 <= len(ticks) <= 9 and len(steps) == 1
+    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+    first = f"{steps.pop():.0e}"[0]
+    assert first in "125"
