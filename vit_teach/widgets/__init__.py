@@ -8,6 +8,16 @@ from .attention_by_hand import AttentionByHand
 from .base import BookWidget
 from .patch_explorer import PatchExplorer
 from .position_explorer import PositionExplorer
+from .projection_explorer import ProjectionExplorer
+from .shape_tracer import ShapeTracer
 from .xray import XRay
 
-__all__ = ["AttentionByHand", "BookWidget", "PatchExplorer", "PositionExplorer", "XRay"]
+__all__ = [
+    "AttentionByHand",
+    "BookWidget",
+    "PatchExplorer",
+    "PositionExplorer",
+    "ProjectionExplorer",
+    "ShapeTracer",
+    "XRay",
+]

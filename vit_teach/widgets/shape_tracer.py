@@ -1,0 +1,196 @@
+"""ShapeTracer: the model as a diagram, with the shape, the parameters and the work of each part."""
+
+import functools
+import html
+from pathlib import Path
+
+import traitlets
+
+from .. import cost, zoo
+from .base import BookWidget, require
+
+PACKAGE = Path(__file__).resolve().parents[1]
+LARGEST_IMAGE = 4096
+LARGEST_GRID = 65_536  # patches: the counts stay exact in a page's numbers
+LARGEST_HEAD = 1_000_000
+PARTS = ("patch_embed", "cls_token", "pos_embed", "blocks", "norm", "pool", "fc_norm", "head")
+
+# Where the package does each step: the module, and what only this line of it contains.
+LINES = {
+    "project": ("embedding", "x = self.proj(images)"),
+    "flatten": ("embedding", "return x.flatten(2).transpose(1, 2)"),
+    "class token": ("vit", "x = torch.cat([self.cls_token.expand"),
+    "positions": ("vit", "x = x + self.pos_embed"),
+    "norm1": ("encoder", "attn = self.attn(self.norm1(x)"),
+    "qkv": ("attention", "qkv = self.qkv(x)"),
+    "heads": ("attention", "q, k, v = qkv.permute"),
+    "scores": ("attention", "scores = (q *"),
+    "softmax": ("attention", "return scores.softmax"),
+    "weighted sum": ("attention", "x = weights @ v"),
+    "join": ("attention", "x = x.transpose(1, 2).reshape("),
+    "proj": ("attention", "self.dropout(self.proj(x))"),
+    "add attention": ("encoder", "x = x + attn"),
+    "norm2": ("encoder", "mlp = self.mlp(self.norm2(x))"),
+    "fc1": ("encoder", "F.gelu(self.fc1(x))"),
+    "gelu": ("encoder", "F.gelu(self.fc1(x))"),
+    "fc2": ("encoder", "self.dropout(self.fc2(x))"),
+    "add mlp": ("encoder", "x = x + mlp"),
+    "norm": ("vit", "x = self.norm(x)"),
+    "pool cls": ("vit", "return x[:, 0]"),
+    "pool mean": ("vit", "].mean(dim=1)"),
+    "fc_norm": ("vit", "pooled = self.fc_norm(self.pool(x))"),
+    "head": ("vit", "logits = self.head(self.features("),
+}
+
+
+@functools.cache
+def code_lines():
+    """The package's line for each step: a dictionary of ``{"file", "line", "text"}``.
+
+    They are looked up in the package's own files, so they cannot grow old. Raises ``ValueError``
+    if a step's line is not there exactly once.
+
+    >>> code_lines()["qkv"]["text"][:19]
+    'qkv = self.qkv(x)  '
+    """
+    found = {}
+    for step, (module, mark) in LINES.items():
+        lines = (PACKAGE / f"{module}.py").read_text("utf-8").splitlines()
+        places = [number for number, line in enumerate(lines) if mark in line]
+        require(len(places) == 1, "places of", mark, f"must be one in {module}.py, not {places}")
+        text = lines[places[0]].strip()
+        found[step] = {"file": f"{module}.py", "line": places[0] + 1, "text": text}
+    return found
+
+
+def sizes_of(config):
+    """What the script needs to know of a ``ViTConfig``, as plain values.
+
+    >>> sizes_of(zoo.preset("ViT-B/16"))["mlp"]
+    3072
+    """
+    return {
+        "image": list(config.image_size),
+        "patch": list(config.patch_size),
+        "channels": config.in_channels,
+        "classes": config.num_classes,
+        "dim": config.embed_dim,
+        "depth": config.depth,
+        "heads": config.num_heads,
+        "mlp": config.mlp_dim,
+        "position": config.position,
+        "pool": config.pool,
+        "cls": config.class_token,
+        "fc_norm": config.fc_norm,
+    }
+
+
+def presets():
+    """The book's plain ViTs by name: a dictionary of :func:`sizes_of`.
+
+    >>> presets()["CIFAR-ViT-Nano"]["patch"]
+    [8, 8]
+    """
+    configs = {name: zoo.preset(name) for name in zoo.names()}
+    return {name: sizes_of(c) for name, c in configs.items() if zoo.kind(c) == "vit"}
+
+
+class ShapeTracer(BookWidget):
+    """A ViT from picture to logits: shapes between its parts, parameters and MACs of each.
+
+    The traits follow the reader: ``preset`` (a plain ViT of the book), ``image_size`` and
+    ``patch_size`` (pixels, square), ``num_classes``, and ``selected`` (the part that is open: one
+    of ``PARTS``, or "" for none). :meth:`choose` sets several at once; :meth:`config` gives the
+    model. Raises ``ValueError`` for sizes that do not fit.
+
+    >>> tracer = ShapeTracer("ViT-B/16", image_size=384)
+    >>> tracer.config().num_tokens, tracer.totals()["parameters"]
+    (577, 86859496)
+    """
+
+    MODULE = "shape_tracer"
+    presets = traitlets.Dict().tag(sync=True)
+    code = traitlets.Dict().tag(sync=True)
+    preset = traitlets.Unicode("ViT-B/16").tag(sync=True)
+    image_size = traitlets.Int(224).tag(sync=True)
+    patch_size = traitlets.Int(16).tag(sync=True)
+    num_classes = traitlets.Int(1000).tag(sync=True)
+    selected = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, preset="ViT-B/16", selected="", **sizes):
+        known = presets()
+        super().__init__(presets=known, code=code_lines(), selected=selected)
+        self.choose(preset, **sizes)
+
+    def choose(self, preset, image_size=None, patch_size=None, num_classes=None):
+        """Take a preset, with its own sizes unless others are given."""
+        require(preset in self.presets, "preset", preset, f"must be one of {list(self.presets)}")
+        own = self.presets[preset]
+        with self.hold_trait_notifications():  # checked when all of them are there
+            self.preset = preset
+            self.image_size = own["image"][0] if image_size is None else image_size
+            self.patch_size = own["patch"][0] if patch_size is None else patch_size
+            self.num_classes = own["classes"] if num_classes is None else num_classes
+
+    def config(self):
+        """The present model's ``ViTConfig``."""
+        sizes = {name: getattr(self, name) for name in ("image_size", "patch_size", "num_classes")}
+        return zoo.preset(self.preset, **sizes)
+
+    def totals(self):
+        """Patches, tokens, parameters and MACs of the present model."""
+        config = self.config()
+        tokens = {"patches": config.num_patches, "tokens": config.num_tokens}
+        return {**tokens, "parameters": cost.parameters(config), "macs": cost.macs(config)}
+
+    @traitlets.validate("preset", "selected")
+    def _check_name(self, proposal):
+        name, value = proposal.trait.name, proposal.value
+        known = list(self.presets) if name == "preset" else ["", *PARTS]
+        require(value in known, name, value, f"must be one of {known}")
+        return value
+
+    @traitlets.validate("image_size", "patch_size")
+    def _check_sizes(self, proposal):
+        name = proposal.trait.name
+        sizes = {"image_size": self.image_size, "patch_size": self.patch_size}
+        image, patch = (sizes | {name: proposal.value}).values()
+        most = LARGEST_IMAGE if name == "image_size" else image
+        rule = f"must be from 1 to {most}"
+        require(1 <= proposal.value <= most, name, proposal.value, rule)
+        require(image % patch == 0, "image_size", image, f"must be divisible by patch_size={patch}")
+        rule = f"gives more than {LARGEST_GRID:,} patches with patch_size={patch}"
+        require((image // patch) ** 2 <= LARGEST_GRID, "image_size", image, rule)
+        return proposal.value
+
+    @traitlets.validate("num_classes")
+    def _check_classes(self, proposal):
+        rule = f"must be from 1 to {LARGEST_HEAD}"
+        require(1 <= proposal.value <= LARGEST_HEAD, "num_classes", proposal.value, rule)
+        return proposal.value
+
+    def describe(self):
+        config, totals = self.config(), self.totals()
+        return (
+            f"{self.preset} for images of {self.image_size} pixels and patches of "
+            f"{self.patch_size}: {totals['patches']:,} patches, {totals['tokens']:,} tokens of "
+            f"{config.embed_dim} numbers, {config.depth} encoder blocks, {self.num_classes:,} "
+            f"classes. {totals['parameters']:,} parameters, {totals['macs']:,} multiply-adds for "
+            "an image. With scripts on, you can choose other sizes here and open each part."
+        )
+
+    def picture(self):
+        lines = []
+        for row in cost.breakdown(self.config()):
+            part = row["part"]
+            if part.startswith("blocks.") and not part.startswith("blocks.0."):
+                continue  # all blocks are alike
+            part = part.replace("blocks.0.", f"each of {self.config().depth} blocks: ")
+            shape = " × ".join(f"{size:,}" for size in row["shape"])
+            numbers = "".join(f"<td>{row[name]:,}</td>" for name in ("params", "macs"))
+            name = f'<th scope="row">{html.escape(part)}</th>'
+            lines.append(f"<tr>{name}<td>{shape}</td>{numbers}</tr>")
+        heads = ("part", "shape of its output", "parameters", "MACs")
+        head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+        body = "".join(lines)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
