@@ -56,8 +56,8 @@ def picture_and_maps(image, maps, per_row=4):
     show_pixels(axes.flat[0], image, "the picture")
     for ax, (title, map_) in zip(axes.flat[1:], maps.items(), strict=False):
         ax.imshow(map_.detach().cpu().numpy(), cmap=SEQUENTIAL, vmin=0, interpolation="nearest")
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(title)
+        ax.set(xticks=[], yticks=[], title=title)
+        ax.spines[:].set_visible(False)
     for ax in axes.flat:
         ax.title.set_fontsize(9.5)
     return opened

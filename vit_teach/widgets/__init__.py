@@ -5,7 +5,9 @@ book's site they run without Python; see :class:`vit_teach.widgets.base.BookWidg
 """
 
 from .attention_by_hand import AttentionByHand
+from .attention_explorer import AttentionExplorer
 from .base import BookWidget
+from .grid_explorer import GridExplorer
 from .patch_explorer import PatchExplorer
 from .position_explorer import PositionExplorer
 from .projection_explorer import ProjectionExplorer
@@ -14,7 +16,9 @@ from .xray import XRay
 
 __all__ = [
     "AttentionByHand",
+    "AttentionExplorer",
     "BookWidget",
+    "GridExplorer",
     "PatchExplorer",
     "PositionExplorer",
     "ProjectionExplorer",
