@@ -1,0 +1,103 @@
+"""Chapter 14: what it builds by hand holds on other sizes too, and its solutions run."""
+
+import functools
+import re
+
+import nbformat
+import pages
+import pytest
+import torch
+
+from vit_teach import attention_maps
+
+SKIPPED = re.compile(r"vt\.plots\.(?!cosine|principal)|vt\.widgets\.")  # the built page draws them
+FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+EXERCISES = 3
+
+
+@functools.cache
+def notebook():
+    return nbformat.read(pages.ROOT / "book" / "14_attention_maps.ipynb", as_version=4)
+
+
+@functools.cache
+def chapter():
+    """The variables of the chapter after its cells, without its figures."""
+    variables = {}
+    for cell in notebook().cells:
+        if cell.cell_type == "code" and not SKIPPED.search(cell.source):
+            exec(compile(cell.source, f"chapter 14: {cell.id}", "exec"), variables)
+    torch.set_printoptions(profile="default")
+    return variables
+
+
+def exercises():
+    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
+    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
+
+
+def solution(number):
+    return "\n".join(FENCE.findall(exercises()[number]))
+
+
+def test_every_exercise_has_hints_and_a_solution_with_code():
+    assert len(exercises()) == EXERCISES
+    for number, exercise in enumerate(exercises()):
+        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
+        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
+        assert "assert" in solution(number)
+
+
+@pytest.mark.parametrize("number", range(EXERCISES))
+def test_the_solution_runs(number):
+    code = compile(solution(number), f"solution {number + 1}", "exec")
+    exec(code, dict(chapter()))
+
+
+def test_every_picture_has_alt_text_and_a_word_on_what_to_see():
+    cells = notebook().cells
+    for cell, after in zip(cells, cells[1:], strict=False):
+        if cell.cell_type == "code" and SKIPPED.search(cell.source):
+            assert after.cell_type == "markdown"
+            if "vt.plots." in cell.source:
+                assert cell.source.rstrip().endswith(";")
+                assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
+
+
+def test_every_comparison_has_both_controls():
+    built = chapter()
+    names = ["trained", "shuffled labels", "untrained"]
+    for table in ("models", "measured", "far", "last", "evenness", "tables", "filters"):
+        assert list(built[table]) == names, table
+    states = [model.state_dict()["pos_embed"] for model in built["models"].values()]
+    assert not torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
+
+
+def test_no_finding_about_the_weights_is_written_into_the_prose():
+    """Numbers of pixels in the text are closed forms; what was measured is in the outputs."""
+    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
+    found = set(re.findall(r"(\d+(?:\.\d+)?) px", text))
+    assert found <= {"16.55", "116.5", "115.5", "4", "12", "200"}
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (3, 5), (1, 6)])
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_the_measures_by_hand_are_the_packages(grid, prefix):
+    """The chapter's own functions on other grids, and with a class token in front."""
+    gh, gw = grid
+    count, patch = gh * gw, 4
+    row, column = torch.arange(count) // gw, torch.arange(count) % gw
+    apart = torch.hypot((row[:, None] - row).float(), (column[:, None] - column).float())
+    scope = {"torch": torch, "N": count, "d": patch * apart, "gh": gh, "gw": gw}
+    scope |= {"row": row, "column": column}
+    torch.manual_seed(count)
+    weights = torch.randn(3, 2, count + prefix, count + prefix).softmax(dim=-1)  # (L, H, T, T)
+    by_hand = {
+        name: type(lambda: 0)(chapter()[name].__code__, scope)
+        for name in ("mean_distance", "offsets", "rollout")
+    }
+    expected = attention_maps.attention_distance(weights, grid, patch)
+    assert by_hand["mean_distance"](weights[1, 0]) == pytest.approx(expected[1, 0].item(), abs=1e-4)
+    torch.testing.assert_close(by_hand["rollout"](weights), attention_maps.rollout(weights))
+    alone = attention_maps.patches_only(weights, grid)[2, 1]
+    torch.testing.assert_close(by_hand["offsets"](alone), attention_maps.offset_map(alone, grid))
