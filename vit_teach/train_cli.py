@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -70,6 +70,9 @@ def make_parser():
     add("--validation", type=int, default=5000,
         help="training images held out to watch progress (default: %(default)s)")
     add("--seed", type=int, default=0, help="starts every random choice (default: %(default)s)")
+    add("--shuffle-labels", action="store_true",
+        help="a control: the labels of the training images change places at random, so that there "
+        "is nothing to learn but the images one by one")
     return parser  # fmt: skip
 
 
@@ -89,6 +92,20 @@ def load_sets(name, validation, seed=0):
         everything = data.folder(name)
         full, test = everything.hold_out(max(1, len(everything) // 5), seed=seed)
     return (*full.hold_out(min(validation, len(full) // 5), seed=seed), test)
+
+
+def with_shuffled_labels(image_set, seed=0):
+    """The same ``ImageSet`` with its labels in a random order: as many of each class as before.
+
+    >>> _, images, _ = load_sets("shapes", 1000)
+    >>> shuffled = with_shuffled_labels(images)
+    >>> torch.equal(shuffled.labels.bincount(), images.labels.bincount())
+    True
+    >>> round((shuffled.labels == images.labels).float().mean().item(), 1)
+    0.1
+    """
+    order = torch.randperm(len(image_set), generator=torch.Generator().manual_seed(seed))
+    return replace(image_set, labels=image_set.labels[order])
 
 
 def main(arguments=None):
@@ -130,6 +147,8 @@ def run(options, arguments):
     )  # fmt: skip
     zoo.preset(options.preset)  # a wrong name is an error before the data are read
     train_set, validation_set, test_set = load_sets(options.dataset, options.validation)
+    if options.shuffle_labels:
+        train_set = with_shuffled_labels(train_set, options.seed)
     model_config = zoo.preset(options.preset, num_classes=len(train_set.classes))
     torch.manual_seed(options.seed)
     model = zoo.build(model_config)
@@ -171,7 +190,7 @@ def make_card(options, arguments, model_config, config, history, train_set, metr
     settings = {k: v for k, v in asdict(config).items() if k not in ("seed", "evaluations")}
     curves = {key: [row[key] for row in history.curve] for key in history.curve[0]}
     return results.new_card(
-        "train",
+        "control" if options.shuffle_labels else "train",
         options.out.name,
         seed=options.seed,
         selection=SELECTION,
