@@ -57,6 +57,13 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
     assert [type(optimizer) for optimizer in only_convolutions] == [torch.optim.AdamW]
 
 
+def test_a_model_inside_another_is_split_as_it_is_alone():
+    model = zoo.build(VIT)
+    alone = split_parameters(model)
+    inside = split_parameters(torch.nn.ModuleDict({"model": model}))
+    assert [[id(p) for p in group] for group in inside] == [[id(p) for p in group] for group in alone]
+
+
 def test_frozen_parameters_are_left_out():
     model = zoo.build(VIT)
     model.patch_embed.requires_grad_(False)

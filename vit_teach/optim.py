@@ -29,9 +29,10 @@ def split_parameters(model):
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name.startswith("blocks.") and parameter.ndim == 2:
+        path = name.split(".")  # a model inside another, such as Permuted, has a longer path
+        if "blocks" in path and parameter.ndim == 2:
             matrices.append(parameter)
-        elif parameter.ndim >= 2 and name not in NO_DECAY:
+        elif parameter.ndim >= 2 and path[-1] not in NO_DECAY:
             decayed.append(parameter)
         else:
             plain.append(parameter)
