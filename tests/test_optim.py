@@ -61,7 +61,9 @@ def test_a_model_inside_another_is_split_as_it_is_alone():
     model = zoo.build(VIT)
     alone = split_parameters(model)
     inside = split_parameters(torch.nn.ModuleDict({"model": model}))
-    assert [[id(p) for p in group] for group in inside] == [[id(p) for p in group] for group in alone]
+    assert [[id(p) for p in group] for group in inside] == [
+        [id(p) for p in group] for group in alone
+    ]
 
 
 def test_frozen_parameters_are_left_out():
