@@ -149,7 +149,9 @@ def _command(name):
 
 
 def _labels(card):
-    return card["config"].get("labels") or {"cell": card["cell"]}
+    """What a card's result is a result of: its labels, or its own name."""
+    labels = card["config"].get("labels") or {}
+    return ", ".join(f"{key} {value}" for key, value in labels.items()) or card["cell"]
 
 
 def _results(cards):
@@ -157,8 +159,7 @@ def _results(cards):
     groups = {}
     for card in cards:
         if card["status"] == "complete":
-            named = ", ".join(f"{key} {value}" for key, value in _labels(card).items())
-            groups.setdefault(named, []).append(card)
+            groups.setdefault(_labels(card), []).append(card)
     rows = [
         (named, [_accuracy(group, metric) for metric in METRICS.values()])
         for named, group in groups.items()

@@ -12,7 +12,7 @@ from vit_teach import experiments, reproduce
 
 APPENDIX = pages.ROOT / "book" / "appendix"
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
-OBJECT = re.compile(r"`(vit_teach(?:\.\w+)+)`")
+OBJECT = re.compile(r"`((?:vt|vit_teach)(?:\.\w+)+)`")
 NUMBERED = (
     [f"Eq. {i}" for i in range(1, 9)]
     + [f"Fig. {i}" for i in range(1, 15)]
@@ -65,7 +65,7 @@ def check_link(link, page):
 
 def exists(dotted):
     """Whether an object of the package has this name; a field of a dataclass counts."""
-    parts = dotted.split(".")
+    parts = re.sub(r"^vt\b", "vit_teach", dotted).split(".")
     for cut in range(len(parts), 0, -1):
         try:
             found = importlib.import_module(".".join(parts[:cut]))
@@ -99,8 +99,8 @@ def test_a_row_names_a_chapter_or_says_not_attempted(row):
 
 
 def test_an_object_that_is_not_there_is_noticed():
-    assert exists("vit_teach.VisionTransformer.embed") and exists("vit_teach.cost.exaflops")
-    assert not exists("vit_teach.VisionTransformer.embedding") and not exists("vit_teach.costs")
+    assert exists("vt.VisionTransformer.embed") and exists("vit_teach.cost.exaflops")
+    assert not exists("vt.VisionTransformer.embedding") and not exists("vit_teach.costs")
 
 
 def test_declared_experiments_are_declared():
