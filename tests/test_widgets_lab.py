@@ -1,6 +1,8 @@
 """The widgets live: in a real JupyterLab, with a kernel that sees what the reader does."""
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +20,15 @@ CELLS = [
     "c = vt.widgets.AttentionByHand(torch.eye(2), torch.eye(2), torch.eye(2), ['one', 'two'])\nc",
     "print('seen', a.patch_size, b.row, b.rule, c.factor, c.k, c.names)",
     "a.patch_size = 32; b.rows = 12; c.q = [[0, 0], [0, 1]]",
+    "photo = vt.data.photograph(32)\n"
+    "d = vt.widgets.ProjectionExplorer({'x': photo}, {'new': vt.PatchEmbedding(32, 4, 3, 8)})\nd",
+    "e = vt.widgets.ShapeTracer('ViT-B/16')\ne",
+    "f = vt.widgets.GridExplorer(vt.results.recorded('train'))\nf",
+    "torch.manual_seed(0); model = vt.zoo.build(vt.zoo.preset('CIFAR-ViT-Nano'))\n"
+    "g = vt.widgets.AttentionExplorer.from_model(model, photo)\ng",
+    "vt.widgets.XRay()",
+    "print('then', d.dimension, e.preset, f.hidden, g.block)",
+    "d.column = 3; e.preset = 'ViT-L/16'; f.hidden = []; g.block = 3",
 ]
 
 
@@ -38,6 +49,10 @@ def lab(tmp_path_factory):
     address = f"http://127.0.0.1:{(port := free_port())}/"
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     options += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"]
+    # Cells out of sight stay in the page, so that a test can count them.
+    overrides = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}
+    (folder / "overrides.json").write_text(json.dumps(overrides))
+    options += [f"--LabApp.app_settings_dir={folder}"]
     own = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
     command = [sys.executable, "-m", "jupyterlab", *options]
     with (folder / "lab.log").open("w") as log:
@@ -98,6 +113,38 @@ def test_python_sees_what_the_reader_does_and_the_reader_what_python_does(page):
     first.get_by_text("32 × 32").wait_for()
     second.get_by_text("12 × 12", exact=True).wait_for()
     third.get_by_text("Mean entropy of the rows 0.3").wait_for()
+
+
+def in_cell(page, number):
+    """Run a cell that shows a widget; the widget."""
+    run_cell(page, number)
+    widget = page.locator(".jp-CodeCell").nth(number).locator(".vt-live")
+    widget.wait_for()
+    return widget
+
+
+def test_the_other_widgets_too(page):
+    projection, tracer, grid, maps = (in_cell(page, number) for number in range(5, 9))
+    projection.locator("input[type=range]").first.press("ArrowRight")
+    tracer.locator("select").first.select_option(label="ViT-Ti/16")
+    grid.locator("input[type=checkbox]").first.uncheck()
+    maps.locator("input[type=range]").first.press("ArrowRight")
+    run_cell(page, 10)
+    said = page.locator(".jp-OutputArea-output", has_text="then").inner_text()
+    first = "cell=cifar-vit-20min"
+    assert said.strip() == f"then 1 ViT-Ti/16 ['{first}'] 1"
+    run_cell(page, 11)
+    tracer.get_by_text("304,326,632").first.wait_for()
+    assert grid.locator("input[type=checkbox]").first.is_checked()
+
+
+def test_the_x_ray_runs_on_weights_from_the_kernel(page):
+    widget = in_cell(page, 9)
+    widget.get_by_role("button", name=re.compile("Load the model")).click()
+    widget.locator(".vt-sample").first.click()
+    rows = widget.locator(".vt-answers tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 10
 
 
 def test_arrow_keys_stay_in_the_widget(page):
