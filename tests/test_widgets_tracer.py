@@ -13,17 +13,11 @@ from vit_teach.vit import POOLS
 from vit_teach.widgets import ShapeTracer, base
 from vit_teach.widgets.shape_tracer import LINES, PACKAGE, PARTS, code_lines, presets, sizes_of
 
-RUN = """async ([source, code, data]) => {
-  const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  return eval(code)(await import(address), data);
-}"""
-
 
 @pytest.fixture(scope="module")
-def run(browser):
-    page = browser.new_page()
-    yield lambda code, data: page.evaluate(RUN, [base.module_source("shape_tracer"), code, data])
-    page.close()
+def tracer(run):
+    """tracer(code, data): what the module's functions give for data."""
+    return lambda code, data: run("shape_tracer", code, data)
 
 
 def random_config(seed):
@@ -67,10 +61,10 @@ def traced_rows(trace, depth):
     return found
 
 
-def test_parameters_and_work_are_those_of_the_package(run):
+def test_parameters_and_work_are_those_of_the_package(tracer):
     data = [sizes_of(config) for config in CONFIGS]
-    traces = run("(m, d) => d.map(m.trace)", data)
-    totals = run("(m, d) => d.map(m.totals)", data)
+    traces = tracer("(m, d) => d.map(m.trace)", data)
+    totals = tracer("(m, d) => d.map(m.totals)", data)
     for config, trace, total in zip(CONFIGS, traces, totals, strict=True):
         rows = {row["part"]: [row["params"], row["macs"]] for row in vt.cost.breakdown(config)}
         assert traced_rows(trace, config.depth) == rows, config
@@ -80,10 +74,10 @@ def test_parameters_and_work_are_those_of_the_package(run):
         assert (total["patches"], total["tokens"]) == (config.num_patches, config.num_tokens)
 
 
-def test_shapes_are_those_of_the_model(run):
+def test_shapes_are_those_of_the_model(tracer):
     small = [c for c in CONFIGS if vt.cost.parameters(c) < 200_000]
     assert len(small) > 30
-    traces = run("(m, d) => d.map(m.trace)", [sizes_of(config) for config in small])
+    traces = tracer("(m, d) => d.map(m.trace)", [sizes_of(config) for config in small])
     for config, trace in zip(small, traces, strict=True):
         model = vt.VisionTransformer(config)
         with torch.no_grad():
@@ -104,10 +98,10 @@ def test_shapes_are_those_of_the_model(run):
         assert every - checked <= without | {"blocks.0.attn.v"}, config
 
 
-def test_the_shapes_between_the_named_ones_are_the_layers(run):
+def test_the_shapes_between_the_named_ones_are_the_layers(tracer):
     """norm1, qkv, fc1 and gelu have no name among the intermediates: ask the layers."""
     config = random_config(3)
-    (trace,) = run("(m, d) => d.map(m.trace)", [sizes_of(config)])
+    (trace,) = tracer("(m, d) => d.map(m.trace)", [sizes_of(config)])
     steps = {s["code"]: s for part in trace["parts"] for s in part["steps"]}
     block, seen = vt.VisionTransformer(config).blocks[0], {}
     layers = {"norm1": block.norm1, "qkv": block.attn.qkv, "proj": block.attn.proj}
@@ -121,11 +115,11 @@ def test_the_shapes_between_the_named_ones_are_the_layers(run):
         assert steps[name]["params"] == expected, name
 
 
-def test_every_wrong_size_is_named_and_every_right_one_taken(run):
+def test_every_wrong_size_is_named_and_every_right_one_taken(tracer):
     sizes = [(224, 16, 10), (224, 15, 10), (224, 0, 10), (16, 32, 10), (5000, 16, 10)]
     sizes += [(512, 1, 10), (256, 1, 10), (32, 4, 0), (32, 4, 10**6), (32, 4, 10**6 + 1)]
     sizes += [(30, 7, 3), (1, 1, 1)]
-    said = run("(m, d) => d.map((sizes) => m.problem(...sizes))", sizes)
+    said = tracer("(m, d) => d.map((sizes) => m.problem(...sizes)?.text)", sizes)
     for (image, patch, classes), text in zip(sizes, said, strict=True):
         settings = {"image_size": image, "patch_size": patch, "num_classes": classes}
         if text:
@@ -136,7 +130,7 @@ def test_every_wrong_size_is_named_and_every_right_one_taken(run):
     assert "14 × 15 = 210, and 14 are left over" in said[1]
     assert said[1].endswith("that fit: 1, 2, 4, 7, 8, 14, 16, 28, 32, 56, 112, 224.")
     assert said[5] == "That would be 262,144 patches. The tracer stops at 65,536."
-    fractions = run("(m) => [m.problem(22.5, 1, 1), m.problem(NaN, 1, 1)]", None)
+    fractions = tracer("(m) => [22.5, NaN].map((size) => m.problem(size, 1, 1).text)", None)
     assert all("must be a whole number from 1 to 4,096" in text for text in fractions)
 
 
@@ -181,12 +175,12 @@ def test_what_does_not_fit_is_refused(call, message):
         call()
 
 
-def test_each_line_of_code_is_where_it_says(run):
+def test_each_line_of_code_is_where_it_says(tracer):
     for step, place in code_lines().items():
         lines = (PACKAGE / place["file"]).read_text("utf-8").splitlines()
         assert lines[place["line"] - 1].strip() == place["text"], step
         assert LINES[step][1] in place["text"]
-    traces = run("(m, d) => d.map(m.trace)", [sizes_of(config) for config in CONFIGS])
+    traces = tracer("(m, d) => d.map(m.trace)", [sizes_of(config) for config in CONFIGS])
     used = {s["code"] for t in traces for part in t["parts"] for s in part["steps"]}
     assert used == set(LINES)
     assert {part["key"] for t in traces for part in t["parts"]} == set(PARTS)

@@ -34,7 +34,7 @@ class Visit:
         self.page.on("requestfailed", lambda r: self.problems.append(f"failed: {r.url}"))
         self.page.on("request", lambda r: self.requests.append(r.url))
         self.page.on("console", self.hear)
-        self.page.goto(f"{base}book/{PAGES[name]}.html")
+        self.page.goto(f"{base}book/{PAGES.get(name, name)}.html")
         self.widget = self.page.locator("figure.vt-widget")
 
     def hear(self, message):

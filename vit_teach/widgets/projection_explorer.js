@@ -139,7 +139,7 @@ function render({ model, el }) {
     class: "vt-products", tabindex: 0, role: "application", onkeydown: onEntryKey,
     "aria-label": "Patch, filter and product for red, green and blue. Arrow keys move from entry to entry.",
   }, make("div"), ...heads, make("div", { class: "vt-title" }, "sum"), ...CHANNELS.flatMap((name, c) => [make("div", {}, name), ...cells[c].map((cell) => cell.box), sums[c]]));
-  const said = make("p", { class: "vt-note", "aria-live": "polite" });
+  const said = make("p", { class: "vt-note vt-said", "aria-live": "polite" });
   const total = make("p", { class: "vt-total" });
   const status = make("p", { class: "vt-status", "aria-live": "polite" });
   const table = make("table", { class: "vt-table" });

@@ -77,8 +77,9 @@ class ProjectionExplorer(BookWidget):
     patches of 2 to 8 pixels; their weights are rounded to half precision. The traits follow the
     reader: ``shown`` (which image), ``bank`` (which projection), ``dimension`` (which filter of
     it), ``row`` and ``column`` (of the filter's upper left pixel), ``stride`` (by how many pixels
-    the filter moves: the patch size, or 1) and ``entry`` (which of the 3 P^2 products is spelled
-    out). Raises ``ValueError`` for anything that does not fit.
+    the filter moves: the patch size, or 1, which it becomes when you set a place between patches)
+    and ``entry`` (which of the 3 P^2 products is spelled out). Raises ``ValueError`` for anything
+    that does not fit.
 
     >>> from vit_teach import PatchEmbedding
     >>> black = torch.zeros(3, 8, 12, dtype=torch.uint8)
@@ -118,6 +119,11 @@ class ProjectionExplorer(BookWidget):
         rows = [image.permute(1, 2, 0).cpu().contiguous() for image in self._images]  # (H, W, 3)
         parts = [part.contiguous().numpy() for layer in self._layers for part in layer]
         middle = [side // patch // 2 * patch for side in (height, width)]
+        row, column = middle[0] if row is None else row, middle[1] if column is None else column
+        between = bool(row % patch or column % patch)
+        stride = (1 if between else patch) if stride is None else stride
+        rule = f"must be 1 for row={row}, column={column}"
+        require(stride == 1 or not between, "stride", stride, rule)
         super().__init__(
             pictures=[str(name) for name in images],
             size=[height, width],
@@ -126,9 +132,9 @@ class ProjectionExplorer(BookWidget):
             weights=b"".join(part.tobytes() for part in parts),
             dimensions=dimensions,
             patch_size=patch,
-            row=middle[0] if row is None else row,
-            column=middle[1] if column is None else column,
-            stride=patch if stride is None else stride,
+            row=row,
+            column=column,
+            stride=stride,
             **settings,
         )
 
@@ -177,8 +183,7 @@ class ProjectionExplorer(BookWidget):
     def _check_place(self, proposal):
         name, value = proposal.trait.name, proposal.value
         last = self.size[name == "column"] - self.patch_size
-        rule = f"must be a multiple of stride={self.stride} from 0 to {last}"
-        require(0 <= value <= last and value % self.stride == 0, name, value, rule)
+        require(0 <= value <= last, name, value, f"must be from 0 to {last}")
         return value
 
     @traitlets.observe("stride")
@@ -186,6 +191,12 @@ class ProjectionExplorer(BookWidget):
         """After a larger stride, go back to the last place where it stops."""
         place = [side - side % self.stride for side in (self.row, self.column)]
         self.row, self.column = place
+
+    @traitlets.observe("row", "column")
+    def _leave_the_patches(self, change):
+        """At a place between patches the filter moves by one pixel."""
+        if change.new % self.stride:
+            self.stride = 1
 
     def describe(self):
         return (

@@ -61,19 +61,18 @@ export function totals(config) {
   return { patches: N, tokens: T, parameters: all("params"), macs: all("macs") };
 }
 
-// What is wrong with the sizes that the reader chose, in words; "" if nothing is.
+// What is wrong with the sizes that the reader chose: which of them, and why in words; null if nothing is.
 export function problem(image, patch, classes) {
-  const whole = (name, value, most) => (Number.isInteger(value) && value >= 1 && value <= most ? "" : `${name} must be a whole number from 1 to ${count(most)}.`);
-  const wrong = whole("The image size", image, LARGEST.image) || whole("The patch size", patch, image) || whole("The number of classes", classes, LARGEST.classes);
-  if (wrong) return wrong;
+  const limits = [["The image size", image, LARGEST.image], ["The patch size", patch, image], ["The number of classes", classes, LARGEST.classes]];
+  const field = limits.findIndex(([, value, most]) => !(Number.isInteger(value) && value >= 1 && value <= most));
+  if (field >= 0) return { field, text: `${limits[field][0]} must be a whole number from 1 to ${count(limits[field][2])}.` };
+  const grid = (image / patch) ** 2, times = Math.floor(image / patch);
   if (image % patch) {
     const fitting = Array.from({ length: image }, (_, i) => i + 1).filter((size) => image % size === 0 && (image / size) ** 2 <= LARGEST.grid);
-    const times = Math.floor(image / patch);
-    return `Patches of ${patch} pixels do not fill an image of ${image}: ${times} × ${patch} = ${times * patch}, and ${image % patch} are left over. ` +
-      `Patch sizes that fit: ${fitting.join(", ")}.`;
+    return { field: 1, text: `Patches of ${patch} pixels do not fill an image of ${image}: ${times} × ${patch} = ${times * patch}, ` +
+      `and ${image % patch} are left over. Patch sizes that fit: ${fitting.join(", ")}.` };
   }
-  const grid = (image / patch) ** 2;
-  return grid > LARGEST.grid ? `That would be ${count(grid)} patches. The tracer stops at ${count(LARGEST.grid)}.` : "";
+  return grid > LARGEST.grid ? { field: 1, text: `That would be ${count(grid)} patches. The tracer stops at ${count(LARGEST.grid)}.` } : null;
 }
 
 const inWords = (macs) => {
@@ -122,14 +121,14 @@ function render({ model, el }) {
     if (!wrong) change(model, Object.fromEntries(SIZES.map((name, n) => [name, values[n]])));
   }
   function say(wrong) {
-    note.textContent = wrong && `${wrong} The diagram shows the last sizes that fit.`;
-    fields.forEach((field) => field.setAttribute("aria-invalid", Boolean(wrong)));
+    note.textContent = wrong ? `${wrong.text} The diagram shows the last sizes that fit.` : "";
+    fields.forEach((field, n) => field.setAttribute("aria-invalid", wrong?.field === n));
     flow.classList.toggle("vt-stale", Boolean(wrong));
   }
   // The fields say what the model has.
   function show() {
     fields.forEach((field, n) => { if (field.valueAsNumber !== model.get(SIZES[n])) field.value = model.get(SIZES[n]); });
-    say("");
+    say(null);
   }
 
   const toggle = (key) => change(model, { selected: model.get("selected") === key ? "" : key });
