@@ -14,26 +14,29 @@ from . import (
     pooling,
     positions,
     recipe,
+    resolution,
     scale,
     shift,
     shuffle,
+    transfer,
 )
 from .grid import Cell, Experiment, Permuted, cell
 from .report import report, rows
-from .runner import run_cell, run_here
+from .report import so_far as _so_far
+from .runner import RESULTS, run_cell, run_here
 
 # In the order in which they are worth running.
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
         learning_rate, data_size, shuffle, recipe, augmentation, shift, bias_dial, positions,
-        pooling, scale,
+        pooling, scale, transfer, resolution,
     )
 }  # fmt: skip
 
 __all__ = [
     "EXPERIMENTS", "Cell", "Experiment", "Permuted", "cell", "find", "quick", "report", "rows",
-    "run_cell", "run_here",
+    "run_cell", "run_here", "so_far",
 ]  # fmt: skip
 
 
@@ -57,3 +60,17 @@ def quick(name, folder=None):
     ValueError: name='no such experiment' must be one of ...
     """
     return run_here(find(name), folder)
+
+
+def so_far(name, folder=RESULTS):
+    """The complete recorded cards of an experiment; a printed line says how many there are.
+
+    What the chapters show of their recorded experiments starts here, so that a page says plainly
+    how much of it exists. ``folder`` is where the cards lie.
+
+    >>> so_far("recipe", folder="no/cards/here")
+    recipe: none of its 24 trainings is recorded yet. To record them:
+    python -m vit_teach.experiments run recipe
+    []
+    """
+    return _so_far(find(name), folder)

@@ -16,16 +16,7 @@ def report(experiment, quick=False, folder=RESULTS):
     >>> report(EXPERIMENTS["shuffle"], folder="no/cards/here")["complete"]
     0
     """
-    cards, missing, failed = [], [], {}
-    for cell in experiment.cells(quick):
-        path = card_path(experiment, cell, folder)
-        card = results.read_card(path) if path.exists() else None
-        if card is None:
-            missing.append(cell.name)
-        elif card["status"] == "complete":
-            cards.append(card)
-        else:
-            failed[cell.name] = card.get("note", card["status"])
+    cards, missing, failed = _sorted_cells(experiment, quick, folder)
     return {
         "experiment": experiment.name,
         "question": experiment.question,
@@ -36,6 +27,49 @@ def report(experiment, quick=False, folder=RESULTS):
         "core_hours": sum(c["train"]["wall_s"] * c["train"]["threads"] for c in cards) / 3600,
         "rows": rows(cards),
     }
+
+
+def _sorted_cells(experiment, quick, folder):
+    """(complete cards, names of missing cells, errors of failed ones by name)."""
+    cards, missing, failed = [], [], {}
+    for cell in experiment.cells(quick):
+        path = card_path(experiment, cell, folder)
+        card = results.read_card(path) if path.exists() else None
+        if card is None:
+            missing.append(cell.name)
+        elif card["status"] == "complete":
+            cards.append(card)
+        else:
+            failed[cell.name] = card.get("note", card["status"])
+    return cards, missing, failed
+
+
+def so_far(experiment, folder=RESULTS):
+    """The complete recorded cards of an experiment, after one printed line that says how many.
+
+    An empty list where nothing is recorded: the line then says how to record it.
+
+    >>> from vit_teach.experiments import EXPERIMENTS
+    >>> so_far(EXPERIMENTS["shuffle"], folder="no/cards/here")
+    shuffle: none of its 36 trainings is recorded yet. To record them:
+    python -m vit_teach.experiments run shuffle
+    []
+    """
+    cards, missing, failed = _sorted_cells(experiment, False, folder)
+    count = len(cards) + len(missing) + len(failed)
+    command = f"python -m vit_teach.experiments run {experiment.name}"
+    if not cards:
+        print(f"{experiment.name}: none of its {count} trainings is recorded yet. To record them:")
+        print(command)
+        return cards
+    hours = sum(card["train"]["wall_s"] * card["train"]["threads"] for card in cards) / 3600
+    seeds = ", ".join(str(seed) for seed in sorted({card["seed"] for card in cards}))
+    many = f"{len(cards)} of its {count}" if len(cards) < count else f"all its {count}"
+    said = f"{experiment.name}: {many} trainings are recorded (seeds {seeds}; {hours:.1f} hours of"
+    print(f"{said} one core).")
+    if len(cards) < count:
+        print(f"What follows is that part. To record the rest: {command}")
+    return cards
 
 
 def rows(cards, metrics=None):
