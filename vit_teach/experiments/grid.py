@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .. import data, results, zoo
+from ..embedding import RESIZE_RULES
 from ..encoder import INITS, init_linear
 from ..patches import patchify, unpatchify
 from ..shapes import shapes
@@ -21,8 +23,11 @@ VALIDATION = 5000  # images of the training set that every cell holds out, the s
 QUICK_VALIDATION = 2000  # the same for the quick forms, which leave the test set alone
 BATCH = 128
 LOOK_EVERY = 45_000  # training images between two looks at the validation images
+DATA_SIZE = (32, 32)  # pixels of every image set that the experiments use
 PERMUTATIONS = ("none", "patches", "pixels")
 DATA = ("cifar10", "any", "corner")
+# Two halves of the ten classes, by even and odd number, for transfer from the one to the other.
+CLASSES = {"source": (0, 2, 4, 6, 8), "target": (1, 3, 5, 7, 9)}
 
 # The models that are compared: a preset and the fields that differ from it. The first five need
 # nearly the same number of multiply-adds (11 million).
@@ -56,8 +61,11 @@ class Cell:
     shapes; or "corner", shapes in the top left corner. ``permutation`` shuffles every image, in
     training and in testing, by one fixed order of its patches or pixels. ``init`` is how a ViT's
     blocks start (:func:`vit_teach.encoder.init_linear`). ``rate`` names the model whose
-    ``learning_rate`` cards choose the rate (None: the rate is given). ``test`` is whether the test
-    set is looked at. Raises ``ValueError`` for a bad value.
+    ``learning_rate`` cards choose the rate (None: the rate is given), ``rate_factor`` what it is
+    multiplied by. ``test`` is whether the test set is looked at. ``classes`` leaves one of
+    ``CLASSES`` of the images (None: all). ``start`` is another cell whose trained weights this one
+    starts from, with its position table resized by ``rule`` if the image size differs. Raises
+    ``ValueError`` for a bad value.
 
     >>> Cell({"model": "vit"}, "CIFAR-ViT-Nano", TrainConfig(steps=10, seed=2)).name
     'vit-s2'
@@ -72,7 +80,11 @@ class Cell:
     permutation: str = "none"
     init: str = "normal"
     rate: str | None = None
+    rate_factor: float = 1.0
     test: bool = True
+    classes: str | None = None
+    start: "Cell | None" = None
+    rule: str = "google"
 
     def __post_init__(self):
         if self.permutation not in PERMUTATIONS:
@@ -81,6 +93,10 @@ class Cell:
             raise ValueError(f"init={self.init!r} must be one of {INITS}")
         if self.data not in DATA:
             raise ValueError(f"data={self.data!r} must be one of {DATA}")
+        if self.classes not in (None, *CLASSES):
+            raise ValueError(f"classes={self.classes!r} must be None or one of {tuple(CLASSES)}")
+        if self.rule not in RESIZE_RULES:
+            raise ValueError(f"rule={self.rule!r} must be one of {RESIZE_RULES}")
         if not self.train.steps:
             raise ValueError(f"train={self.train!r} must give its length in steps")
 
@@ -99,14 +115,20 @@ class Cell:
         """Training images seen, each time counted."""
         return self.train.steps * self.train.batch_size
 
-    def config(self, num_classes=10):
-        """The model's configuration."""
+    def config(self, num_classes=None):
+        """The model's configuration; ``num_classes`` defaults to that of the cell's images."""
+        if num_classes is None:
+            num_classes = len(CLASSES[self.classes]) if self.classes else 10
         return zoo.preset(self.preset, num_classes=num_classes, **self.changes)
 
     def settings(self):
         """The cell as plain values: what its card holds under "config"."""
         left_out = ("steps", "epochs", "minutes", "seed", "device", "threads", "compile")
         recipe = {k: v for k, v in asdict(self.train).items() if k not in left_out}
+        more = {"classes": list(CLASSES[self.classes])} if self.classes else {}
+        if self.start is not None:
+            start = {**self.start.settings(), "steps": self.start.train.steps, "rule": self.rule}
+            more["start"] = {"seed": self.start.seed, **start}
         return {
             "labels": self.labels,
             "preset": self.preset,
@@ -114,6 +136,7 @@ class Cell:
             "train": recipe,
             "permutation": self.permutation,
             "init": self.init,
+            **more,
         }
 
 
@@ -136,12 +159,14 @@ class Experiment:
 
 
 def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cifar10",
-         permutation="none", init="normal", test=None, tuned=True, **train):  # fmt: skip
+         permutation="none", init="normal", test=None, tuned=True, changes=None, classes=None,
+         start=None, rule="google", rate_factor=1.0, **train):  # fmt: skip
     """A :class:`Cell` for the model of this name that sees ``images`` training images.
 
     ``labels`` come after the model's name; ``tuned`` takes the learning rate that was chosen for
     the model (of another name, if ``tuned`` is one); ``test`` defaults to False where the data may
-    be any, which is in the quick forms; ``train`` are fields of :class:`TrainConfig`.
+    be any, which is in the quick forms; ``changes`` are more fields of the model that differ from
+    its preset; ``train`` are fields of :class:`TrainConfig`, the others those of :class:`Cell`.
     The CNN is trained by AdamW: Muon is for the matrices of encoder blocks, and it has none.
 
     >>> cell("vit", 12800, labels={"images": 500}, n=500, seed=1, augment="none").name
@@ -149,7 +174,7 @@ def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cif
     """
     if model not in models:
         raise ValueError(f"model={model!r} must be one of {', '.join(models)}")
-    preset, changes = models[model]
+    preset, fields = models[model]
     if model == "cnn":
         train.setdefault("optimizer", "adamw")
     batch = train.setdefault("batch_size", BATCH)
@@ -159,8 +184,9 @@ def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cif
         {"model": model, **(labels or {})},
         preset,
         TrainConfig(steps=max(1, images // batch), seed=seed, **train),
-        changes=changes, n=n, data=data, permutation=permutation, init=init, test=test,
-        rate=model if tuned is True else tuned or None,
+        changes={**fields, **(changes or {})}, n=n, data=data, permutation=permutation, init=init,
+        rate=model if tuned is True else tuned or None, rate_factor=rate_factor, test=test,
+        classes=classes, start=start, rule=rule,
     )  # fmt: skip
 
 
@@ -200,8 +226,30 @@ class Permuted(nn.Module):
         return self.model(self.shuffle(images))
 
 
+class Enlarged(nn.Module):
+    """A model for larger images than it is given: they are enlarged first, bicubic.
+
+    Images (B, C, H, W) in, what ``model`` gives out. As part of the model the step comes after
+    augmentation, so that a crop of 4 pixels stays one eighth of the picture.
+
+    >>> model = zoo.build(zoo.preset("CIFAR-ViT-Nano", image_size=48))
+    >>> Enlarged(model)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        size = self.model.config.image_size
+        return self.model(F.interpolate(images, size=size, mode="bicubic"))  # (B, K)
+
+
 def build_model(cell, num_classes=10):
     """The cell's model with fresh weights drawn from its seed.
+
+    A model for larger images than the data's 32 pixels enlarges them.
 
     >>> type(build_model(cell("vit", 128, permutation="patches"))).__name__
     'Permuted'
@@ -211,9 +259,9 @@ def build_model(cell, num_classes=10):
     model = zoo.build(config)
     if cell.init != "normal":
         init_linear(model.blocks, cell.init)
-    if cell.permutation == "none":
-        return model
-    return Permuted(model, cell.permutation, config.image_size)
+    if cell.permutation != "none":
+        return Permuted(model, cell.permutation, config.image_size)
+    return model if config.image_size == DATA_SIZE else Enlarged(model)
 
 
 def load_sets(cell):
@@ -225,10 +273,26 @@ def load_sets(cell):
     >>> [len(images) for images in load_sets(cell("vit", 128, n=500, data="corner"))]
     [500, 1000, 2000]
     """
-    train, validation, test = _base_sets(cell.data)
+    sets = _base_sets(cell.data)
+    if cell.classes is not None:
+        sets = [of_classes(images, CLASSES[cell.classes]) for images in sets]
+    train, validation, test = sets
     if cell.n is not None:
         train = train.subset(min(cell.n, len(train)), seed=cell.seed)
     return train, validation, test
+
+
+def of_classes(images, labels):
+    """The images with these labels (ascending), and the labels numbered anew from 0.
+
+    >>> few = of_classes(shapes(100, seed=0), (1, 3, 5))
+    >>> len(few.classes), sorted(set(few.labels.tolist()))
+    (3, [0, 1, 2])
+    """
+    wanted = torch.tensor(labels)  # (K',)
+    kept = images.take(torch.isin(images.labels, wanted).nonzero().flatten())
+    names = tuple(images.classes[label] for label in labels)
+    return replace(kept, labels=torch.searchsorted(wanted, kept.labels), classes=names)
 
 
 @cache
@@ -251,9 +315,12 @@ def with_chosen_rate(cell):
     >>> with_chosen_rate(given).train.learning_rate
     0.5
     """
+    if cell.start is not None:
+        cell = replace(cell, start=with_chosen_rate(cell.start))
     if cell.rate is None:
         return cell
-    return replace(cell, train=replace(cell.train, learning_rate=chosen_rate(cell.rate)))
+    rate = cell.rate_factor * chosen_rate(cell.rate)
+    return replace(cell, train=replace(cell.train, learning_rate=rate))
 
 
 def chosen_rate(model):

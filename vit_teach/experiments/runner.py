@@ -19,6 +19,7 @@ from .. import cost, results
 from ..shapes import shapes
 from ..train import Trainer, evaluate, train
 from .grid import build_model, load_sets, with_chosen_rate
+from .pretrained import begin
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "data" / "results"  # where the recorded cards lie
@@ -77,8 +78,10 @@ def run_cell(experiment, cell, work=None, quiet=True):
     cell = with_chosen_rate(cell)
     train_set, validation_set, test_set = load_sets(cell)
     model = build_model(cell, len(train_set.classes))
+    begun = begin(model, cell, validation_set, Path(work).parent / "start" if work else None)
     model, history = train(model, train_set, validation_set, cell.train, folder=work, quiet=quiet)
     metrics = {
+        **begun,
         "val_accuracy": history.kept["val_accuracy"],
         "val_loss": history.kept["val_loss"],
         "train_accuracy": history.kept["train_accuracy"],
@@ -146,6 +149,7 @@ def _selection(cell):
     rate = "given"
     if cell.rate:
         rate = f"the best of the learning_rate cards of {cell.rate}"
+        rate += f", times {cell.rate_factor:g}" if cell.rate_factor != 1 else ""
     test = "looked at once, after all choices" if cell.test else "not looked at"
     return (
         f"on validation images held out of the training set: weights of {step}, learning rate "
