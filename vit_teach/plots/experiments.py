@@ -96,7 +96,8 @@ def result_bars(rows, x, by="model", xlabel=""):
         bars = ax.bar(places, heights, 0.92 * width, yerr=spread, capsize=3, label=str(name),
                       color=CYCLE[i % len(CYCLE)])  # fmt: skip
         ax.bar_label(bars, fmt="%.0f", fontsize=9, padding=2)
-    ax.set_xticks(range(len(groups)), [str(group) for group in groups])
+    slanted = {"rotation": 20, "ha": "right"} if len(groups) > 6 else {}  # many names would touch
+    ax.set_xticks(range(len(groups)), [str(group) for group in groups], **slanted)
     ax.set(xlabel=xlabel or x, ylabel="accuracy, %")
     opened.legend(loc="outside lower center", ncols=4)
     return opened
