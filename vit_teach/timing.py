@@ -5,15 +5,15 @@ import time
 import torch
 
 
-def seconds(function, *inputs, at_least=0.15):
-    """Processor time of ``function(*inputs)`` in seconds: one thread, the fastest of several calls.
+def samples(function, *inputs, at_least=0.15):
+    """Processor time of each of several calls of ``function(*inputs)``: a list of seconds.
 
-    The call is repeated at least three times, and until it has used ``at_least`` seconds. The clock
-    counts only what this thread computes, so other programs on the machine disturb it little.
-    Only for work on a CPU: a GPU computes beside the processor.
+    One thread; the call is repeated at least three times, and until it has used ``at_least``
+    seconds. The clock counts only what this thread computes, so other programs on the machine
+    disturb it little. Only for work on a CPU: a GPU computes beside the processor.
 
-    >>> 0 < seconds(torch.add, torch.zeros(8), 1.0, at_least=0) < 1
-    True
+    >>> len(samples(torch.add, torch.zeros(8), 1.0, at_least=0))
+    3
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -26,4 +26,13 @@ def seconds(function, *inputs, at_least=0.15):
             times.append(time.thread_time() - start)
     finally:
         torch.set_num_threads(threads)
-    return min(times)
+    return times
+
+
+def seconds(function, *inputs, at_least=0.15):
+    """Processor time of ``function(*inputs)`` in seconds: the fastest of :func:`samples`.
+
+    >>> 0 < seconds(torch.add, torch.zeros(8), 1.0, at_least=0) < 1
+    True
+    """
+    return min(samples(function, *inputs, at_least=at_least))

@@ -47,6 +47,7 @@ from .positions import (
     table_image,
 )
 from .projection import filter_bank, filter_shares, principal_filters, sliding_filter
+from .scale import accuracy_against_compute, measured_growth
 from .style import COLOURS, CYCLE, DIVERGING, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
 from .training import (
     augmentation_grid,
@@ -61,15 +62,16 @@ from .training import (
 )
 
 __all__ = [
-    "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "accuracy_bars", "attention_cost",
-    "attention_on_image", "augmentation_grid", "by_depth", "cell_maps", "confusion_matrix",
-    "cosine_similarity", "cost_share", "cut_image", "distance_by_block", "figure", "filter_bank",
-    "filter_shares", "flatten_orders", "gelu_forms", "grouped", "image_row", "learning_curves",
-    "matrices", "mistakes", "mixing_matrices", "offset_similarity", "packing", "paper_pairs",
-    "patch_sequence", "picture_and_maps", "plotly_figure", "principal_filters", "reach_by_depth",
-    "receptive_fields", "recorded_curves", "resized_slice", "result_bars", "result_explorer",
-    "result_lines", "roadmap", "run_explorer", "schedule_curve", "score_scale", "shape_walk",
-    "shift_errors", "show_pixels", "similarity_tiles", "singular_values", "sliding_filter",
-    "small_run", "stem_walk", "styled", "table_image", "timings", "weight_paths", "where_it_looks",
-    "where_it_sits", "window_explorer",
+    "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "accuracy_against_compute", "accuracy_bars",
+    "attention_cost", "attention_on_image", "augmentation_grid", "by_depth", "cell_maps",
+    "confusion_matrix", "cosine_similarity", "cost_share", "cut_image", "distance_by_block",
+    "figure", "filter_bank", "filter_shares", "flatten_orders", "gelu_forms", "grouped",
+    "image_row", "learning_curves", "matrices", "measured_growth", "mistakes", "mixing_matrices",
+    "offset_similarity", "packing", "paper_pairs", "patch_sequence", "picture_and_maps",
+    "plotly_figure", "principal_filters", "reach_by_depth", "receptive_fields", "recorded_curves",
+    "resized_slice", "result_bars", "result_explorer", "result_lines", "roadmap", "run_explorer",
+    "schedule_curve", "score_scale", "shape_walk", "shift_errors", "show_pixels",
+    "similarity_tiles", "singular_values", "sliding_filter", "small_run", "stem_walk", "styled",
+    "table_image", "timings", "weight_paths", "where_it_looks", "where_it_sits",
+    "window_explorer",
 ]  # fmt: skip

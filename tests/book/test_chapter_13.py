@@ -1,0 +1,108 @@
+"""Chapter 13: its counts hold on other sizes too, its table is complete, its solutions run."""
+
+import functools
+import re
+
+import nbformat
+import pages
+import pytest
+
+import vit_teach as vt
+
+# The timings, the figures and the live training: the built page runs them.
+SKIPPED = re.compile(r"samples\(part|vt\.plots\.|vt\.experiments\.quick|card in quick|medians")
+FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+EXERCISES = 3
+EXPONENT = re.compile(r"def exponent.*?item\(\)\n", re.S)
+
+
+@functools.cache
+def notebook():
+    return nbformat.read(pages.ROOT / "book" / "13_scale.ipynb", as_version=4)
+
+
+@functools.cache
+def chapter():
+    """The variables of the chapter after its cells, without the skipped ones."""
+    variables = {}
+    for cell in notebook().cells:
+        if cell.cell_type != "code":
+            continue
+        source = cell.source
+        if SKIPPED.search(source):
+            found = EXPONENT.search(source)  # of a skipped cell, this function is needed
+            source = found[0] if found else ""
+        exec(compile(source, f"chapter 13: {cell.id}", "exec"), variables)
+    return variables
+
+
+def exercises():
+    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
+    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
+
+
+def solution(number):
+    return "\n".join(FENCE.findall(exercises()[number]))
+
+
+def test_every_exercise_has_hints_and_a_solution_with_code():
+    assert len(exercises()) == EXERCISES
+    for number, exercise in enumerate(exercises()):
+        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
+        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
+        assert "assert" in solution(number)
+
+
+@pytest.mark.parametrize("number", range(EXERCISES))
+def test_the_solution_runs(number):
+    exec(compile(solution(number), f"solution {number + 1}", "exec"), dict(chapter()))
+
+
+def test_every_picture_has_alt_text():
+    for cell in notebook().cells:
+        if cell.cell_type == "code" and "vt.plots." in cell.source:
+            assert cell.source.rstrip().endswith(";")
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_size": (8, 36), "patch_size": (8, 4), "in_channels": 1},
+        {"class_token": False, "pool": "mean", "mlp_ratio": 0.5},
+        {"num_classes": 3, "depth": 1, "embed_dim": 30, "num_heads": 5},
+    ],
+)
+def test_the_count_by_hand_is_the_package_s(changes):
+    settings = {"image_size": 24, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    config = vt.ViTConfig(**{**settings, **changes})
+    assert chapter()["macs_by_hand"](config) == vt.cost.macs(config)
+
+
+def test_table_6_holds_the_numbers_of_the_package_and_of_chapter_7():
+    table = chapter()["table6"]
+    plain = {row[0].split(",")[0]: row[-1] for row in table["ViT"] if "14 ep." not in row[0]}
+    printed = {name: value for name, epochs, value in vt.cost.PAPER_TABLE6 if epochs == 7}
+    assert {f"ViT-{name}": value for name, value in plain.items()} == printed
+    seven = nbformat.read(pages.ROOT / "book" / "07_hybrid.ipynb", as_version=4)
+    cell = next(c for c in seven.cells if c.source.startswith("# name, epochs, accuracy in %"))
+    variables = {}
+    exec(cell.source.split("for name")[0], variables)
+    pairs = [(row[2], row[3], row[4], row[5]) for row in variables["table6"]]
+    ours = {(row[1], row[-1]) for rows in table.values() for row in rows}
+    for plain_accuracy, plain_cost, hybrid_accuracy, hybrid_cost in pairs:
+        assert {(plain_accuracy, plain_cost), (hybrid_accuracy, hybrid_cost)} <= ours
+    assert all(50 < value < 100 for rows in table.values() for r in rows for value in r[1:-1])
+
+
+def test_the_cost_at_equal_accuracy_lies_between_the_best_models():
+    compute_for = chapter()["compute_for"]
+    points = [(1, 10, ""), (100, 30, ""), (50, 5, "")]  # the last is worse than a cheaper one
+    assert compute_for(points, 20) == pytest.approx(10)
+    assert compute_for(points, 31) is None and compute_for(points, 9) is None
+
+
+def test_the_fitted_exponent_of_a_sum_lies_between_its_parts():
+    exponent = chapter()["exponent"]
+    lengths = [64, 128, 256, 512]
+    assert 1 < exponent(lengths, [n + n**2 / 200 for n in lengths]) < 2
