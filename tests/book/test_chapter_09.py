@@ -1,0 +1,143 @@
+"""Chapter 9: its exact claims hold on other sizes too, its solutions run, its records are shown."""
+
+import functools
+import re
+
+import nbformat
+import pages
+import pytest
+import torch
+import torch.nn.functional as F
+from card_tools import made_up_cards
+
+import vit_teach as vt
+
+# Cells that only draw, or show what is recorded.
+DRAWN = re.compile(r"^\s*vt\.plots\..*$", re.M)
+FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+EXERCISES = 3
+
+
+@functools.cache
+def notebook():
+    return nbformat.read(pages.ROOT / "book" / "09_recipe.ipynb", as_version=4)
+
+
+def accuracy(labels, seed):
+    """Made up: longer runs are better, the modern recipe best, augmentation pays at 30 epochs."""
+    value = 0.5 + 0.1 * (labels.get("recipe") == "modern") + 0.01 * seed
+    if "epochs" in labels:
+        sign = 1 if labels["epochs"] == 30 else -1
+        value += 0.002 * labels["epochs"] + sign * 0.03 * (labels["augment"] == "strong+mix")
+    return value
+
+
+def run_cells(start, variables, recorded):
+    """Run the code cells from the one that holds ``start`` on, without drawing."""
+    reached = start is None
+    with pytest.MonkeyPatch.context() as patch:
+        quick = functools.partial(made_up_cards, accuracy=accuracy, quick=True)
+        patch.setattr(vt.experiments, "quick", quick)
+        kept = functools.partial(made_up_cards, accuracy=accuracy)
+        patch.setattr(vt.experiments, "so_far", kept if recorded else lambda name: [])
+        for cell in notebook().cells:
+            if cell.cell_type == "code":
+                reached = reached or start in cell.source
+                if reached:
+                    source = DRAWN.sub(lambda m: re.match(r"\s*", m[0])[0] + "None", cell.source)
+                    exec(compile(source, f"chapter 9: {cell.id}", "exec"), variables)
+    return variables
+
+
+@functools.cache
+def chapter():
+    """The variables of the chapter after its cells: live runs made up, nothing recorded."""
+    variables = run_cells(None, {}, recorded=False)
+    torch.set_printoptions(profile="default")
+    return variables
+
+
+def exercises():
+    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
+    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
+
+
+def solution(number):
+    return "\n".join(FENCE.findall(exercises()[number]))
+
+
+def test_every_exercise_has_hints_and_a_solution_with_code():
+    assert len(exercises()) == EXERCISES
+    for number, exercise in enumerate(exercises()):
+        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
+        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
+        assert "assert" in solution(number)
+
+
+@pytest.mark.parametrize("number", range(EXERCISES))
+def test_the_solution_runs(number):
+    exec(compile(solution(number), f"solution {number + 1}", "exec"), dict(chapter()))
+
+
+def test_every_picture_has_alt_text_and_a_word_after_it():
+    cells = notebook().cells
+    for cell, after in zip(cells, cells[1:], strict=False):
+        if cell.cell_type == "code" and "vt.plots." in cell.source:
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
+            assert after.cell_type == "markdown" or "GridExplorer" in after.source
+
+
+def test_the_chapter_says_what_is_recorded_whether_it_is_nothing_or_all(capsys):
+    chapter()
+    capsys.readouterr()
+    nothing = run_cells('quick("recipe")', dict(chapter()), recorded=False)
+    printed = capsys.readouterr().out
+    assert nothing["found"] == [] and "live, vit: " in printed and "recorded" not in printed
+    full = dict(chapter())
+    run_cells('quick("recipe")', full, recorded=True)
+    printed = capsys.readouterr().out
+    assert "all six together +10.0" in printed
+    assert "recorded: vit     30 epochs: best is strong+mix, by 3.0 points" in printed
+    assert {row["epochs"] for row in full["found"]} == {2, 10, 30}
+
+
+def test_gains_and_best_policies_count_in_points():
+    rows = [{"model": "a", "recipe": name, "mean": mean}
+            for name, mean in (("tutorial", 0.5), ("init", 0.53), ("modern", 0.48))]  # fmt: skip
+    found = chapter()["gains"](rows, "a")
+    assert found == {"init": pytest.approx(3), "modern": pytest.approx(-2)}
+    assert chapter()["gains"](rows, "b") == {} == chapter()["gains"](rows[1:], "a")
+    rows = [{"model": "a", "epochs": 2, "augment": name, "mean": mean}
+            for name, mean in (("none", 0.5), ("basic", 0.56), ("strong+mix", 0.52))]  # fmt: skip
+    assert chapter()["best_policies"](rows) == [("a", 2, "basic", pytest.approx(4))]
+    assert chapter()["best_policies"](rows[:1]) == []
+
+
+@pytest.mark.parametrize("s", [0.1, 0.7, 3.0])
+def test_the_size_of_gelu_is_that_of_many_draws(s):
+    draws = torch.randn(400_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = F.gelu(s * draws).square().mean().sqrt().item()
+    assert chapter()["gelu_size"](s) == pytest.approx(found, rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(3, 11), (12, 5)])
+def test_no_step_of_its_size_gains_more(shape):
+    torch.manual_seed(2)
+    G = torch.randn(shape, dtype=torch.float64)
+    U, S, Vt = torch.linalg.svd(G, full_matrices=False)
+    rivals = torch.randn(2000, *shape, dtype=torch.float64)
+    spectrum = rivals / torch.linalg.matrix_norm(rivals, 2)[:, None, None]
+    entries = rivals / rivals.abs().amax(dim=(1, 2), keepdim=True)
+    assert (G * spectrum).sum(dim=(1, 2)).max() < S.sum()
+    assert (G * entries).sum(dim=(1, 2)).max() < G.abs().sum()
+    step = chapter()["first_step"](torch.optim.AdamW, G)
+    torch.testing.assert_close(step, G.sign(), rtol=0, atol=1e-4)
+
+
+def test_a_target_of_three_classes_is_scored_three_times():
+    z = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).double()
+    target = torch.tensor([0.2, 0.0, 0.5, 0.0, 0.3, 0.0]).double().expand(4, 6)
+    apart = sum(
+        share * F.cross_entropy(z, torch.full((4,), k)) for k, share in enumerate(target[0])
+    )
+    torch.testing.assert_close(F.cross_entropy(z, target), apart)

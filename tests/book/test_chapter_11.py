@@ -1,0 +1,137 @@
+"""Chapter 11: its parts are fair, its formulas hold, its solutions run, its records are shown."""
+
+import functools
+import re
+
+import nbformat
+import pages
+import pytest
+import torch
+from card_tools import made_up_cards
+
+import vit_teach as vt
+
+DRAWN = re.compile(r"^\s*vt\.plots\..*$", re.M)
+FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+EXERCISES = 3
+
+
+@functools.cache
+def notebook():
+    return nbformat.read(pages.ROOT / "book" / "11_data_size.ipynb", as_version=4)
+
+
+def accuracy(labels, seed):
+    """Made up: the CNN has at n images what the ViT has at ten times as many."""
+    tens = torch.tensor(float(labels["images"])).log10().item()
+    shift = {"cnn": 1.0, "hybrid": 0.5, "vit": 0.0}[labels["model"]]
+    return 0.1 + 0.12 * (tens + shift) + 0.001 * seed
+
+
+def run_cells(start, variables, recorded):
+    """Run the code cells from the one that holds ``start`` on, without drawing."""
+    reached = start is None
+    with pytest.MonkeyPatch.context() as patch:
+        quick = functools.partial(made_up_cards, accuracy=accuracy, quick=True)
+        patch.setattr(vt.experiments, "quick", quick)
+        kept = functools.partial(made_up_cards, accuracy=accuracy)
+        patch.setattr(vt.experiments, "so_far", kept if recorded else lambda name: [])
+        for cell in notebook().cells:
+            if cell.cell_type == "code":
+                reached = reached or start in cell.source
+                if reached:
+                    source = DRAWN.sub(lambda m: re.match(r"\s*", m[0])[0] + "None", cell.source)
+                    exec(compile(source, f"chapter 11: {cell.id}", "exec"), variables)
+    return variables
+
+
+@functools.cache
+def chapter():
+    """The variables of the chapter after its cells: live runs made up, nothing recorded."""
+    variables = run_cells(None, {}, recorded=False)
+    torch.set_printoptions(profile="default")
+    return variables
+
+
+def exercises():
+    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
+    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
+
+
+def solution(number):
+    return "\n".join(FENCE.findall(exercises()[number]))
+
+
+def test_every_exercise_has_hints_and_a_solution_with_code():
+    assert len(exercises()) == EXERCISES
+    for number, exercise in enumerate(exercises()):
+        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
+        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
+        assert "assert" in solution(number)
+
+
+@pytest.mark.parametrize("number", range(EXERCISES))
+def test_the_solution_runs(number):
+    exec(compile(solution(number), f"solution {number + 1}", "exec"), dict(chapter()))
+
+
+def test_every_picture_has_alt_text_and_a_word_after_it():
+    cells = notebook().cells
+    for cell, after in zip(cells, cells[1:], strict=False):
+        if cell.cell_type == "code" and "vt.plots." in cell.source:
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
+            assert after.cell_type == "markdown"
+
+
+@pytest.mark.parametrize("sizes", [(40, 40, 40), (7, 30, 19)])
+def test_dealt_beginnings_are_balanced_and_depend_on_the_seed(sizes):
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor(sizes))
+    orders = [chapter()["dealt"](labels, seed) for seed in (0, 0, 1)]
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+    for order in orders:
+        assert order.sort().values.tolist() == list(range(len(labels)))
+        for n in range(1, 3 * min(sizes) + 1):
+            counts = labels[order[:n]].bincount(minlength=3)
+            assert counts.max() - counts.min() <= 1
+
+
+def test_the_table_of_the_paper_says_what_the_text_says_of_it():
+    table = chapter()["table5"]
+    for large, base in (("L/32", "B/32"), ("L/16", "B/16")):
+        assert table[large][0] < table[base][0] and table[large][2] > table[base][2]
+        assert abs(table[base][2] - table[base][1]) < 1 < table[large][2] - table[large][1]
+    assert max(column[2] for column in table.values()) == table["L/16"][2]
+
+
+def test_the_chapter_says_what_is_recorded_whether_it_is_nothing_or_all(capsys):
+    full = dict(chapter())
+    capsys.readouterr()
+    nothing = run_cells("def gaps", dict(full), recorded=False)
+    printed = capsys.readouterr().out
+    assert nothing["found"] == []
+    assert "no recorded curves yet" in printed and "recorded, " not in printed
+    run_cells('so_far("data_size")', full, recorded=True)
+    printed = capsys.readouterr().out
+    assert "recorded, basic       5,000 images: CNN minus ViT +12.0 points, ± 0.1, clear" in printed
+    assert "basic: CNN with 500 images has 54.5%; ViT: 10.0 times as many" in printed
+    assert "CNN with 45,000 images has 77.9%; outside the ViT's curve" in printed
+
+
+def test_a_gap_needs_both_models_and_three_seeds_for_a_word():
+    rows = [
+        {"model": m, "augment": "basic", "images": n, "mean": mean, "std": 0.01, "n": 2}
+        for m, n, mean in (("cnn", 500, 0.6), ("vit", 500, 0.5), ("cnn", 5000, 0.7))
+    ]
+    assert chapter()["gaps"](rows) == [("basic", 500, pytest.approx(10), None)]
+    three = [{**row, "n": 3} for row in rows]
+    _, _, _, error = chapter()["gaps"](three)[0]
+    assert error == pytest.approx(100 * (2 * 0.01**2 / 3) ** 0.5)
+
+
+def test_the_clear_limit_is_students():
+    """The 97.5 % point of t with 4 degrees of freedom, by playing two times three runs."""
+    torch.manual_seed(0)
+    runs = torch.randn(200_000, 2, 3, dtype=torch.float64)
+    gap = runs[:, 0].mean(dim=1) - runs[:, 1].mean(dim=1)
+    error = (runs.var(dim=2).sum(dim=1) / 3).sqrt()
+    assert ((gap / error).abs() > 2.8).double().mean().item() == pytest.approx(0.05, abs=0.003)
