@@ -25,7 +25,7 @@ def one_thread():
 
 
 def first(name="vit", **changes):
-    return cell(name, 32, n=100, test=False, **{**TINY, **changes})
+    return cell(name, 32, test=False, **{**TINY, "n": 100, **changes})
 
 
 def follow(start, name="vit", **changes):

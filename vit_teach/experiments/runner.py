@@ -326,8 +326,8 @@ def run_here(experiment, folder=None):
 def plan(experiment, quick=False, folder=RESULTS, jobs=1):
     """What is done and what is left: ``{"cells", "done", "waiting", "seconds"}``.
 
-    ``seconds`` is the expected time of the waiting cells on this machine, ``jobs`` at a time: one
-    training step of each different model is timed on one thread.
+    ``seconds`` is the expected time of the waiting cells on this machine, ``jobs`` at a time, with
+    the trainings they start from: one step of each different model is timed on one thread.
 
     >>> plan.__name__
     'plan'
@@ -335,7 +335,8 @@ def plan(experiment, quick=False, folder=RESULTS, jobs=1):
     cells = experiment.cells(quick)
     left = waiting(experiment, quick, folder)
     timed, seconds = {}, 0.0
-    for cell in left:
+    starts = {cell.start.name: cell.start for cell in left if cell.start is not None}
+    for cell in [*left, *starts.values()]:
         key = (cell.preset, repr(cell.changes), cell.train.batch_size, cell.train.augment)
         if key not in timed:
             timed[key] = seconds_per_step(cell)

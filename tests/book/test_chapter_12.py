@@ -1,0 +1,162 @@
+"""Chapter 12: its exact claims hold elsewhere too, its tables can be filled, its code runs."""
+
+import functools
+import re
+
+import nbformat
+import pages
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+import vit_teach as vt
+from vit_teach.shapes import shapes
+
+# The figures, the timings and the live training: the built page runs them.
+SKIPPED = re.compile(r"vt\.plots\.|vt\.experiments\.quick|samples\(model|deviation \{spread")
+FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+EXERCISES = 3
+
+
+@functools.cache
+def notebook():
+    return nbformat.read(pages.ROOT / "book" / "12_transfer.ipynb", as_version=4)
+
+
+@functools.cache
+def chapter():
+    """The variables of the chapter after its cells, without the skipped ones and with less data."""
+    variables = {}
+    for cell in notebook().cells:
+        if cell.cell_type == "code" and not SKIPPED.search(cell.source):
+            source = cell.source.replace("subset(400)", "subset(20)").split("trainer =")[0]
+            exec(compile(source, f"chapter 12: {cell.id}", "exec"), variables)
+    torch.set_printoptions(profile="default")
+    return variables
+
+
+def markdown():
+    return "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
+
+
+def exercises():
+    return re.split(r"^### Exercise \d+", markdown(), flags=re.M)[1:]
+
+
+def solution(number):
+    return "\n".join(FENCE.findall(exercises()[number]))
+
+
+def test_every_exercise_has_hints_and_a_solution_with_code():
+    assert len(exercises()) == EXERCISES
+    for number, exercise in enumerate(exercises()):
+        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
+        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
+        assert "assert" in solution(number)
+
+
+@pytest.mark.parametrize("number", range(EXERCISES))
+def test_the_solution_runs(number):
+    exec(compile(solution(number), f"solution {number + 1}", "exec"), dict(chapter()))
+
+
+def test_every_picture_has_alt_text():
+    for cell in notebook().cells:
+        if cell.cell_type == "code" and "vt.plots." in cell.source:
+            assert cell.source.rstrip().endswith(";")
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"pool": "mean", "class_token": False}, {"pool": "mean", "fc_norm": True}]
+)
+def test_a_zero_head_sends_no_gradient_on_the_first_step_and_some_on_the_second(changes):
+    torch.manual_seed(0)
+    model = vt.VisionTransformer(vt.ViTConfig(
+        image_size=(8, 12), patch_size=4, embed_dim=12, depth=2, num_heads=3, num_classes=7,
+        **changes))  # fmt: skip
+    images, labels = torch.randn(9, 3, 8, 12), torch.arange(9) % 7
+    norms = chapter()["gradient_norms"]
+    for body_learns in (False, True):
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        if not body_learns:
+            assert loss.item() == pytest.approx(torch.tensor(7.0).log().item(), abs=1e-6)
+        found = norms(model)
+        assert (found["body"] > 0) is body_learns and found["head"] > 0
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad
+                parameter.grad = None
+
+
+def card(labels, seed, **metrics):
+    config = {"labels": labels}
+    return {"status": "complete", "cell": f"{labels}{seed}", "seed": seed, "config": config,
+            "metrics": metrics}  # fmt: skip
+
+
+def test_the_rate_is_chosen_by_validation_and_never_by_the_test():
+    cards = []
+    for rate, val, test in (("full", 0.5, 0.9), ("quarter", 0.6, 0.4)):
+        for start in ("pretrained", "scratch"):
+            for seed in (0, 1):
+                labels = {"model": "vit", "start": start, "per_class": 10, "rate": rate}
+                better = val if start == "pretrained" else 1 - val
+                cards.append(card(labels, seed, val_accuracy=better, test_accuracy=test))
+    rows = chapter()["better_rate"](cards)
+    assert {(r["start"], r["rate"], round(r["mean"], 6)) for r in rows} == {
+        ("pretrained", "quarter", 0.4), ("scratch", "full", 0.9)
+    }  # fmt: skip
+    table = vt.tables.result_table(rows, "which", "per_class", "demo")
+    assert [name for name, _ in table.rows] == ["vit, pretrained", "vit, scratch"]
+    assert vt.plots.result_lines(rows, "per_class", style="start").axes
+
+
+def test_the_table_of_resolution_has_a_line_for_a_rule_and_one_for_the_control():
+    summary = chapter()["summary"]
+    rule = [card({"model": "vit", "rule": "hf"}, seed, before_val_accuracy=0.5, val_accuracy=0.75,
+                 test_accuracy=0.625, start_row_norm=2.0, before_row_norm=1.5, row_norm=1.25)
+            for seed in (0, 1)]  # fmt: skip
+    assert summary(rule)[:2] == ["50.0 ± 0.0 % (2 seeds)", "75.0 ± 0.0 % (2 seeds)"]
+    assert summary(rule)[3:] == ["2.00", "1.50", "1.25"]
+    metrics = {"val_accuracy": 0.7, "test_accuracy": 0.7, "row_norm": 2.0}
+    control = [card({"model": "vit", "rule": "32 px"}, 0, **metrics)]
+    assert summary(control)[0] == "as trained" and summary(control)[3:] == ["", "", "2.00"]
+
+
+def test_the_optional_cell_runs_on_a_file_with_random_weights(tmp_path):
+    torch.manual_seed(0)
+    released = vt.VisionTransformer(
+        vt.ViTConfig(embed_dim=64, num_heads=1, depth=1, num_classes=21)
+    )
+    path = tmp_path / "model.safetensors"
+    save_file(vt.checkpoints.to_timm(released.state_dict()), path)
+    block = next(code for code in FENCE.findall(markdown()) if "vt.released.load" in code)
+    for old, new in {
+        'name = "timm:vit_tiny_patch16_224.augreg_in21k"': f"name = {str(path)!r}",
+        'vt.data.load("cifar10", "train").hold_out(5000, seed=0)': "pictures.hold_out(20, seed=0)",
+        'vt.data.load("cifar10", "test")': "pictures",
+        "steps=500, batch_size=128": "steps=2, batch_size=4, evaluations=1",
+    }.items():
+        assert old in block, old
+        block = block.replace(old, new)
+    variables = {"vt": vt, "Prepared": chapter()["Prepared"], "pictures": shapes(40, seed=0)}
+    exec(block, variables)
+    inner = variables["model"].model
+    assert inner.config.num_patches == 36 and inner.config.num_classes == 10
+
+
+def test_prepared_pictures_are_what_google_expects():
+    shown = []
+
+    class Watch(torch.nn.Module):
+        config = vt.zoo.preset("ViT-Ti/16", image_size=32)
+
+        def forward(self, images):
+            shown.append(images)
+
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    chapter()["Prepared"](Watch())(vt.data.normalise(pixels))
+    torch.testing.assert_close(shown[0], pixels / 127.5 - 1, rtol=0, atol=1e-5)
