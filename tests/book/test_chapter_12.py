@@ -122,7 +122,7 @@ def test_the_table_of_resolution_has_a_line_for_a_rule_and_one_for_the_control()
     assert summary(rule)[:2] == ["50.0 ± 0.0 % (2 seeds)", "75.0 ± 0.0 % (2 seeds)"]
     assert summary(rule)[3:] == ["2.00", "1.50", "1.25"]
     metrics = {"val_accuracy": 0.7, "test_accuracy": 0.7, "row_norm": 2.0}
-    control = [card({"model": "vit", "rule": "32 px"}, 0, **metrics)]
+    control = [card({"model": "vit", "rule": "32px"}, 0, **metrics)]
     assert summary(control)[0] == "as trained" and summary(control)[3:] == ["", "", "2.00"]
 
 

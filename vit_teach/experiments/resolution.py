@@ -5,7 +5,7 @@ from .grid import MODELS, QUICK_MODELS, Experiment, cell
 from .pretrained import row_norm
 
 SIZE = 48  # pixels: patches of 4 make a grid of 12 x 12 where 32 pixels have 8 x 8
-CONTROL = "32 px"  # as much fine-tuning without a change of resolution
+CONTROL = "32px"  # as much fine-tuning without a change of resolution
 SEEDS = (0, 1, 2)
 
 
@@ -15,7 +15,7 @@ def cells(quick):
     225,000 images before (five epochs), 45,000 after, at a quarter of the rate.
 
     >>> [c.name for c in cells(quick=False)[:2]], len(cells(quick=False))
-    (['vit-google-s0', 'vit-32 px-s0'], 18)
+    (['vit-google-s0', 'vit-32px-s0'], 18)
     """
     if quick:
         return [
