@@ -97,6 +97,7 @@ def test_the_chapter_says_what_is_recorded_whether_it_is_nothing_or_all(capsys):
     run_cells('quick("recipe")', full, recorded=True)
     printed = capsys.readouterr().out
     assert "all six together +10.0" in printed
+    assert "recorded, vit-base: modern +10.0, schedule +0.0" in printed
     assert "recorded: vit     30 epochs: best is strong+mix, by 3.0 points" in printed
     assert {row["epochs"] for row in full["found"]} == {2, 10, 30}
 
