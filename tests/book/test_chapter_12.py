@@ -30,7 +30,7 @@ def chapter():
     variables = {}
     for cell in notebook().cells:
         if cell.cell_type == "code" and not SKIPPED.search(cell.source):
-            source = cell.source.replace("subset(400)", "subset(20)").split("trainer =")[0]
+            source = cell.source.replace("subset(200)", "subset(20)").split("trainer =")[0]
             exec(compile(source, f"chapter 12: {cell.id}", "exec"), variables)
     torch.set_printoptions(profile="default")
     return variables
