@@ -226,6 +226,9 @@ BAD_FILES = {
     "other width": (with_config(embed_dim=32), r"pos_embed has shape \(1, 16, 16\), the model"),
     "missing": (with_state(lambda s: s.pop("head.bias")), "missing head.bias"),
     "unexpected": (with_state(lambda s: s.update(more=torch.zeros(1))), "unexpected more"),
+    "not a number": (
+        with_state(lambda s: s["head.bias"].fill_(float("nan"))), "not finite, in head.bias"
+    ),
     "other shape": (
         with_state(lambda s: s.update({"head.bias": torch.zeros(3)})), r"head.bias has shape \(3,\)"
     ),

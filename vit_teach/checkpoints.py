@@ -86,8 +86,8 @@ def read_metadata(path):
 def load(path):
     """The model in one of our files, in float32 and evaluation mode.
 
-    Raises ``ValueError`` if the file cannot be read, is not ours, or does not hold exactly the
-    model's parameters.
+    Raises ``ValueError`` if the file cannot be read, is not ours, does not hold exactly the
+    model's parameters, or holds a number that is not finite.
 
     >>> load("no-such-file.safetensors")
     Traceback (most recent call last):
@@ -103,6 +103,9 @@ def load(path):
     except (RuntimeError, TypeError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} describes a model that cannot be built: {reason}") from error
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{path} holds a number that is not finite, in {name}")
     model = zoo.build(config)
     load_strict(model, state, path)
     return model.eval()
