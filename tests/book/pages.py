@@ -12,6 +12,9 @@ DOCUMENTS = [TOC["root"]] + [c["file"] for part in TOC["parts"] for c in part["c
 CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
 PAGES = [f"{name}.html" for name in DOCUMENTS] + ["genindex.html", "search.html"]
 REDIRECT = "index.html"  # the address of the site itself leads to its first page
+# Axe takes long on a page of code. Its colour rules depend on the theme, its layout rules on the
+# width: two settings hold each of both.
+AXE_SETTINGS = [("light", 1280), ("dark", 390)]
 
 
 class Collector(HTMLParser):

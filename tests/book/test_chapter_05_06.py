@@ -141,7 +141,12 @@ def test_model_by_hand_is_timm():
     timm = pytest.importorskip("timm.models.vision_transformer", reason="timm is not installed")
     theirs = randomised(
         timm.VisionTransformer(
-            img_size=(24, 40), patch_size=8, num_classes=7, embed_dim=20, depth=2, num_heads=4,
+            img_size=(24, 40),
+            patch_size=8,
+            num_classes=7,
+            embed_dim=20,
+            depth=2,
+            num_heads=4,
             mlp_ratio=2.2,
         )  # fmt: skip
     )
