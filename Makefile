@@ -19,7 +19,7 @@ serve: book  ## build the site and serve it on this machine
 
 test: $(VENV)/.installed-test  ## install what the tests need and run all of them
 	@$(PY) tools/chromium.py --install
-	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 data: $(VENV)/.installed  ## fetch CIFAR-10 (or: make data DATASET=cifar100)
 	@$(PY) -m vit_teach.download $(DATASET)

@@ -132,7 +132,6 @@ def from_file(site, browser):
 
 
 def pytest_generate_tests(metafunc):
-    """A test that takes `page_name` runs for every page; a page's tests share one worker."""
+    """A test that takes `page_name` runs for every page."""
     if "page_name" in metafunc.fixturenames:
-        marked = [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in pages.PAGES]
-        metafunc.parametrize("page_name", marked)
+        metafunc.parametrize("page_name", pages.PAGES)

@@ -22,8 +22,6 @@ READ = """(all) => all.map(({ width, height }, n) => {
   return [height, width, [...pen.getImageData(0, 0, width, height).data]];
 })"""
 
-pytestmark = pytest.mark.xdist_group("attention explorer")
-
 
 @pytest.fixture(scope="module")
 def shared(browser, site_url):

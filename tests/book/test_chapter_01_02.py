@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 import vit_teach as vt
 
-pytestmark = pytest.mark.xdist_group("chapters_01_02")  # one worker runs the cells once
 CHAPTERS = ("01_why_patches", "02_patchify")
 
 

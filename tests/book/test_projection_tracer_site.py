@@ -16,8 +16,6 @@ from vit_teach.widgets.shape_tracer import presets
 PAGES = {"projection": "03_linear_projection", "tracer": "06_encoder"}
 P = 4
 
-pytestmark = pytest.mark.xdist_group("projection and tracer")
-
 
 @pytest.fixture(scope="module")
 def visits(browser, site_url):
@@ -107,9 +105,14 @@ def move_by(visit, pixel):
 
 
 def to(visit, stage, x, y, press=False):
-    box = visit.widget.locator(".vt-trio .vt-stage").nth(stage).bounding_box()
+    target = visit.widget.locator(".vt-trio .vt-stage").nth(stage)
+    target.scroll_into_view_if_needed()
+    visit.text(".vt-status")
+    box = target.bounding_box()
     at = box["x"] + box["width"] * x, box["y"] + box["height"] * y
+    visit.page.mouse.move(at[0] + 1, at[1])  # a pointer that lies there already would not move
     (visit.page.mouse.click if press else visit.page.mouse.move)(*at)
+    visit.text(".vt-status")
 
 
 def test_each_image_projection_and_dimension_gives_the_package_s_number(projection, page_state):
@@ -369,7 +372,8 @@ def test_every_part_opens_by_click_and_by_keys(tracer):
 
 def test_the_steps_of_a_block_are_the_package_s(tracer):
     preset(tracer, "ViT-L/16")
-    tracer.widget.locator("[data-key=blocks]").click()
+    if opened(tracer) != ["blocks"]:
+        tracer.widget.locator("[data-key=blocks]").click()
     tracer.text(".vt-status")
     rows = {r["part"]: r for r in vt.cost.breakdown(vt.zoo.preset("ViT-L/16"))}
     steps = tracer.widget.locator(".vt-inner:not([hidden]) li")
@@ -434,6 +438,8 @@ def test_every_control_has_a_visible_focus(any_widget):
     controls = any_widget.widget.locator(
         ".vt-live :is(button, select, input, summary, [tabindex='0'])"
     )
+    for folded in any_widget.widget.locator(".vt-live details").all():
+        folded.evaluate("(node) => { node.open = true; }")
     any_widget.page.keyboard.press("Tab")  # focus is shown to those who use the keyboard
     for n in range(controls.count()):
         controls.nth(n).evaluate("(node) => node.blur()")

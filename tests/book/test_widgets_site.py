@@ -18,8 +18,6 @@ READY = "() => [...document.querySelectorAll('.vt-widget')].every((w) => w.datas
 SETTINGS = [("light", 1280), ("dark", 1280), ("dark", 390), ("light", 390)]
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
-pytestmark = pytest.mark.xdist_group("widgets")
-
 
 class Visit:
     """One widget on one page, and all that the page asked for or complained about."""

@@ -17,8 +17,6 @@ PATIENCE = 180_000  # milliseconds: other work may share the machine
 NAME = "cifar-vit-20min"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
-pytestmark = pytest.mark.xdist_group("xray")
-
 
 class Visit:
     """The page with its widget, and all that it asked for or complained about."""
