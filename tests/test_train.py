@@ -475,8 +475,8 @@ def test_true_labels_teach_and_shuffled_labels_do_not():
     noise = torch.randint(0, 25, (600, 3, 32, 32), generator=generator)
     images = (colours + noise).to(torch.uint8)
     names = tuple("0123456789")
-    config = TrainConfig(steps=400, learning_rate=5e-3, batch_size=50, augment="none", evaluations=1, average=0,
-                         threads=1, precision="float32")  # fmt: skip
+    config = TrainConfig(steps=400, learning_rate=5e-3, batch_size=50, augment="none",
+                         evaluations=1, average=0, threads=1, precision="float32")  # fmt: skip
     dealt = labels[:400][torch.randperm(400, generator=generator)]
     held_out = ImageSet(images[400:], labels[400:], names, "squares", "validation")
     accuracies = []
