@@ -201,6 +201,7 @@ def test_the_outputs_follow_the_traits():
 
 # --- The modules' arithmetic, in Chromium ----------
 
+
 def test_attention_is_the_packages(run):
     cases = [(count, factor) for count in (2, 4, 5, 6) for factor in (0.0, 0.5, 1.0, 8.0)]
     data, expected = [], []
