@@ -6,6 +6,7 @@ from pathlib import Path
 import axe_playwright_python
 import pytest
 import torch
+from page_tools import drawn
 from test_widgets_grid import grid
 
 import vit_teach as vt
@@ -60,10 +61,7 @@ class Saved:
         self.page.wait_for_function(READY)
 
     def text(self, selector):
-        self.page.evaluate(
-            "() => new Promise((r) => requestAnimationFrame(() => setTimeout(r, 20)))"
-        )
-        return self.page.locator(selector).first.inner_text()
+        return drawn(self.page).locator(selector).first.inner_text()
 
     def close(self):
         self.page.close()

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from page_tools import drawn
 from PIL import Image
 
 import vit_teach as vt
@@ -33,7 +34,10 @@ class Visit:
         self.page.on("request", lambda r: self.requests.append(r.url))
         self.page.on("console", self.hear)
         self.page.goto(f"{base}book/{PAGES.get(name, name)}.html")
-        self.widget = self.page.locator("figure.vt-widget")
+
+    @property
+    def widget(self):
+        return drawn(self.page).locator("figure.vt-widget")
 
     def hear(self, message):
         if message.type in ("error", "warning"):
@@ -44,20 +48,17 @@ class Visit:
         return self
 
     def text(self, selector):
-        """The text of a part, after what has just happened was drawn."""
-        self.page.evaluate(
-            "() => new Promise((r) => requestAnimationFrame(() => setTimeout(r, 20)))"
-        )
+        """The text of a part."""
         return self.widget.locator(selector).first.inner_text()
 
     def numbers(self, selector):
-        self.text(".vt-status")
         found = "(all) => all.map((node) => Number(node.dataset.value))"
         return torch.tensor(self.widget.locator(selector).evaluate_all(found), dtype=torch.float64)
 
     def press(self, selector, *keys):
+        target = self.widget.locator(selector).first
         for key in keys:
-            self.widget.locator(selector).first.press(key)
+            target.press(key)
 
 
 @pytest.fixture(scope="module")

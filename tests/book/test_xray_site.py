@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from page_tools import drawn
 from PIL import Image
 
 import vit_teach as vt
@@ -31,7 +32,10 @@ class Visit:
         self.page.on("console", self.hear)
         self.page.goto(f"{base}book/xray.html")
         self.page.wait_for_selector("figure.vt-widget[data-ready]")
-        self.widget = self.page.locator("figure.vt-widget")
+
+    @property
+    def widget(self):
+        return drawn(self.page).locator("figure.vt-widget")
 
     def hear(self, message):
         if message.type in ("error", "warning"):
