@@ -1,9 +1,13 @@
 """Where and how precisely to compute; no test here needs a GPU."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from vit_teach.device import autocast, pick_device, pick_precision, set_threads
+from vit_teach import device
+from vit_teach.device import autocast, keep_memory, pick_device, pick_precision, set_threads
 
 CPU = torch.device("cpu")
 
@@ -87,3 +91,32 @@ def test_bad_threads(threads):
 def test_bad_precision():
     with pytest.raises(ValueError, match=r"precision='half' must be one of \('auto', 'float32'"):
         pick_precision("half", CPU)
+
+
+FAULTS = """
+import resource, sys, torch
+from vit_teach.device import keep_memory
+if sys.argv[1] == "keep" and not keep_memory():
+    sys.exit(7)
+def fill():
+    torch.ones(8, 2**18)  # 8 MB, freed at once
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not keep_memory(), reason="not glibc: the C library has no mallopt")
+def test_memory_that_is_kept_is_not_cleared_again():
+    """Page faults of 50 tensors of 8 MB, each freed before the next is made."""
+    command = [sys.executable, "-c", FAULTS]
+    kept = subprocess.run([*command, "keep"], capture_output=True, text=True, check=True)
+    pages = 50 * 8 * 2**20 / 4096  # at most as many where pages are larger
+    assert int(kept.stdout) < 0.05 * pages
+
+
+def test_another_c_library_changes_nothing(monkeypatch):
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: object())
+    assert keep_memory() is False

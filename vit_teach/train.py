@@ -23,7 +23,14 @@ from tqdm import tqdm
 
 from .augment import POLICIES, Augment
 from .data import normalise
-from .device import PRECISIONS, autocast, pick_device, pick_precision, set_threads
+from .device import (
+    PRECISIONS,
+    autocast,
+    keep_memory,
+    pick_device,
+    pick_precision,
+    set_threads,
+)
 from .optim import OPTIMIZERS, SCHEDULES, make_optimizers, schedule, set_learning_rate
 
 # Settings that may change when a stopped run goes on: they move the work, not its outcome (but for
@@ -197,6 +204,7 @@ class Trainer:
         self.device = pick_device(config.device)
         self.precision = pick_precision(config.precision, self.device)
         self.threads = set_threads(config.threads)
+        keep_memory()
         self.model = model.to(self.device).train()
         self.forward = torch.compile(self.model) if config.compile else self.model
         self.average = copy.deepcopy(self.model).eval() if config.average else None
