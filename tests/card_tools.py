@@ -4,8 +4,8 @@ from vit_teach import results
 from vit_teach.experiments import find
 
 
-def made_up(cell, experiment, accuracy):
-    """A complete card of a declared cell with this test accuracy."""
+def made_up(cell, experiment, accuracy, **measured):
+    """A complete card of a declared cell with this test accuracy, and with what was measured."""
     return results.new_card(
         experiment,
         cell.name,
@@ -23,7 +23,7 @@ def made_up(cell, experiment, accuracy):
         curves={"epoch": [1.0, 2.0], "val_accuracy": [accuracy / 2, accuracy]},
         metrics={
             "val_accuracy": accuracy, "val_loss": 1.0, "train_accuracy": accuracy,
-            "test_accuracy": accuracy, "test_loss": 1.0,
+            "test_accuracy": accuracy, "test_loss": 1.0, **measured,
         },
     )  # fmt: skip
 

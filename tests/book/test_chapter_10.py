@@ -3,11 +3,13 @@
 import functools
 import re
 
+import matplotlib.pyplot as plt
 import nbformat
 import pages
 import pytest
 import torch
 import torch.nn.functional as F
+from card_tools import made_up
 
 import vit_teach as vt
 from vit_teach import probe
@@ -30,7 +32,8 @@ def chapter():
     """The variables of the chapter after its cells, without the skipped ones."""
     variables = {}
     for cell in notebook().cells:
-        if cell.cell_type == "code" and not SKIPPED.search(cell.source):
+        skipped = SKIPPED.search(cell.source) or cell.id.startswith("10-recorded-")
+        if cell.cell_type == "code" and not skipped:
             exec(compile(cell.source, f"chapter 10: {cell.id}", "exec"), variables)
     torch.set_printoptions(profile="default")
     return variables
@@ -63,7 +66,8 @@ def test_every_picture_has_alt_text_and_a_word_on_what_to_see():
     cells = notebook().cells
     for cell, after in zip(cells, cells[1:], strict=False):
         if cell.cell_type == "code" and "vt.plots." in cell.source:
-            assert cell.source.rstrip().removesuffix("# fmt: skip").rstrip().endswith(";")
+            shown_once = cell.source.rstrip().removesuffix("# fmt: skip").rstrip().endswith(";")
+            assert shown_once or cell.source.startswith("if ")
             assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
             assert after.cell_type == "markdown" or "print(" in after.source
 
@@ -115,3 +119,78 @@ def test_the_hand_made_question_finds_the_neighbour(grid, down, right):
     found = (place @ asks_for(down, right).T @ place.T).argmax(dim=1)
     expected = (rows + down) % gh * gw + (columns + right) % gw
     assert torch.equal(found, expected.flatten())
+
+
+# --- The recorded sections, on made-up cards ----------
+
+PRELUDE = re.compile(r"^corners = |so_far\(", re.M)
+HEIGHTS = {"vit": 0.6, "vit-no-positions": 0.5, "hybrid": 0.65, "cnn": 0.7}
+LOSSES = {"none": 0.0, "patches": 0.1, "pixels": 0.2}
+
+
+def card_of(experiment, cell):
+    """Made up: the CNN loses 10 points by shuffled patches, the ViTs nothing; 1 point a pixel."""
+    model, seed = cell.labels["model"], cell.seed / 1000
+    if experiment == "shuffle":
+        kind = cell.labels["permutation"]
+        lost = 0.0 if kind == "patches" and model.startswith("vit") else LOSSES[kind]
+        found = HEIGHTS[model] - lost + seed
+        if kind != "none":
+            return made_up(cell, experiment, found)
+        jigsaw = found - (0.0 if model == "vit-no-positions" else 0.3)
+        measured = {"tested_patches_accuracy": jigsaw, "tested_pixels_accuracy": 0.1}
+        return made_up(cell, experiment, found, **measured, **moves(found, 0.01))
+    if experiment == "shift":
+        if cell.labels["world"] == "cifar10":
+            return made_up(cell, experiment, 0.5, **moves(0.5, 0.02))
+        corners = {f"corner_{key}_accuracy": 0.4 for key in ("tl", "tr", "bl", "br")}
+        return made_up(cell, experiment, 0.4, **corners)
+    return made_up(cell, experiment, 0.5 + seed)
+
+
+def moves(height, each):
+    return {f"shift_{pixels}_accuracy": height - each * pixels for pixels in range(9)}
+
+
+def recorded_part(keep):
+    """Run the cells on recorded cards, drawings included; return their variables."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def so_far(name):
+            cells = [cell for cell in vt.experiments.find(name).cells(False) if keep(cell)]
+            return [card_of(name, cell) for cell in cells]
+
+        patch.setattr(vt.experiments, "so_far", so_far)
+        variables = dict(chapter())
+        for cell in notebook().cells:
+            if cell.cell_type == "code" and (
+                cell.id.startswith("10-recorded-") or PRELUDE.search(cell.source)
+            ):
+                exec(compile(cell.source, f"chapter 10: {cell.id}", "exec"), variables)
+    plt.close("all")
+    return variables
+
+
+def test_with_nothing_recorded_the_chapter_says_nothing(capsys):
+    variables = recorded_part(lambda cell: False)
+    assert "points" not in capsys.readouterr().out
+    assert variables["cut_up"] == variables["moves"] == variables["dial"] == []
+
+
+def test_one_seed_is_shown_as_one_seed(capsys):
+    recorded_part(lambda cell: cell.seed == 0)
+    printed = capsys.readouterr().out
+    assert "cnn               patches shuffled: -10.0 points (one seed)" in printed
+    assert "vit               patches shuffled:  +0.0 points (one seed)" in printed
+
+
+def test_all_that_is_recorded_is_shown_with_its_error(capsys):
+    variables = recorded_part(lambda cell: True)
+    printed = capsys.readouterr().out
+    assert "cnn               patches shuffled: -10.0 points, standard error 0.1" in printed
+    assert "vit               with crops    moved by 8:  -8.0 points" in printed
+    assert "hybrid            without crops moved by 4:  -8.0 points" in printed
+    assert [row["model"] for row in variables["dial"]] == 2 * [
+        "vit", "overlap", "cct", "hybrid", "cnn"
+    ]  # fmt: skip
+    assert len(variables["tested"]) == 12 and len(variables["moves"]) == 2 * 9 * 4

@@ -3,7 +3,7 @@
 from .grid import Experiment, cell
 
 MODELS = ("vit", "cnn", "hybrid", "overlap", "cct", "vit-class-token")
-RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
+RATES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
 
 
 def cells(quick):
