@@ -205,7 +205,8 @@ class Trainer:
         self.precision = pick_precision(config.precision, self.device)
         self.threads = set_threads(config.threads)
         keep_memory()
-        self.model = model.to(self.device).train()
+        # Convolutions are faster with the channels of a pixel side by side in memory.
+        self.model = model.to(self.device, memory_format=torch.channels_last).train()
         self.forward = torch.compile(self.model) if config.compile else self.model
         self.average = copy.deepcopy(self.model).eval() if config.average else None
         self.optimizers = make_optimizers(
