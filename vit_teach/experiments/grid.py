@@ -179,7 +179,7 @@ def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cif
         train.setdefault("optimizer", "adamw")
     batch = train.setdefault("batch_size", BATCH)
     test = data != "any" if test is None else test
-    train.setdefault("evaluations", max(2, images // LOOK_EVERY))
+    train.setdefault("evaluations", 1 if data == "any" else max(2, images // LOOK_EVERY))
     return Cell(
         {"model": model, **(labels or {})},
         preset,

@@ -22,7 +22,7 @@ def cells(quick):
         return [
             cell(name, images, models=QUICK, labels={"seen": images}, n=5000, data="any",
                  tuned=False)
-            for images in (3_200, 12_800)
+            for images in (2_560, 10_240)
             for name in QUICK
         ]  # fmt: skip
     return [_cell(name, 225_000) for name in MODELS]
