@@ -3,11 +3,13 @@
 import functools
 import re
 
+import matplotlib.pyplot as plt
 import nbformat
 import pages
 import pytest
 import torch
 import torch.nn.functional as F
+from card_tools import made_up_cards
 
 import vit_teach as vt
 from vit_teach import probe
@@ -174,8 +176,38 @@ def test_the_quick_run_of_the_chapter_is_small_and_of_three_models():
 
 def test_every_picture_has_alt_text_and_a_word_on_what_to_see():
     drawn = [i for i, c in enumerate(cells()) if c.cell_type == "code" and "vt.plots." in c.source]
-    assert len(drawn) == 6
+    assert len(drawn) == 7
     for i in drawn:
         assert cells()[i + 1].cell_type == "markdown"
         if "window_explorer" not in cells()[i].source:  # a plotly figure carries its own text
             assert len(cells()[i].metadata["mystnb"]["image"]["alt"]) > 60
+
+
+# --- The recorded section, on made-up cards ----------
+
+HEIGHTS = {"vit": 0.5, "overlap": 0.52, "cct": 0.54, "hybrid": 0.56, "cnn": 0.6}
+
+
+def recorded_part(keep):
+    """Run the cells of the recorded section, drawings included; return their variables."""
+    with pytest.MonkeyPatch.context() as patch:
+        cards = made_up_cards("bias_dial", lambda labels, seed: HEIGHTS[labels["model"]], keep=keep)
+        patch.setattr(vt.experiments, "so_far", lambda name: cards)
+        variables = {"vt": vt}
+        for cell in cells():
+            if cell.cell_type == "code" and cell.id.startswith("07-recorded-"):
+                exec(compile(cell.source, f"07_hybrid: {cell.id}", "exec"), variables)
+    plt.close("all")
+    return variables
+
+
+def test_the_recorded_section_shows_what_there_is(capsys):
+    assert recorded_part(lambda cell: False)["found"] == []
+    assert capsys.readouterr().out == ""
+    recorded_part(lambda cell: cell.seed == 0 and cell.labels["model"] != "cnn")
+    assert capsys.readouterr().out == (
+        " 5,000 images: hybrid minus vit +6.0 points (1 seed)\n"
+        "45,000 images: hybrid minus vit +6.0 points (1 seed)\n"
+    )
+    recorded_part(lambda cell: True)
+    assert " 5,000 images: hybrid minus cnn -4.0 points (2 seeds)" in capsys.readouterr().out
