@@ -1,5 +1,10 @@
-"""Waiting for a page in Chromium."""
+"""Waiting for a page in Chromium, and looking for what sticks out of it."""
 
+# The controls of a widget that are wider than its frame.
+STICK_OUT = """() => [...document.querySelectorAll(".vt-live")].flatMap((frame) =>
+  [...frame.querySelectorAll("select, button, input")].filter((control) => control.checkVisibility()
+    && control.getBoundingClientRect().right > frame.getBoundingClientRect().right)
+    .map((control) => control.outerHTML.slice(0, 120)))"""
 TWO_FRAMES = """() => new Promise((done) => requestAnimationFrame(() =>
   requestAnimationFrame(() => setTimeout(done, 10))))"""
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from page_tools import STICK_OUT
 from PIL import Image
 from test_widgets_site import LOOK, SETTINGS, TOO_WIDE, WCAG, Visit
 
@@ -201,6 +202,7 @@ def test_every_setting_fits_and_reads_well(visit, axe_source):
         page.wait_for_function(f"document.documentElement.dataset.theme == '{theme}'")
         page.wait_for_timeout(300)
         assert max(visit.widget.evaluate(TOO_WIDE)) <= 0, (theme, width)
+        assert page.evaluate(STICK_OUT) == [], (theme, width)
         options = {"runOnly": WCAG, "preload": False}
         found = page.evaluate("(options) => axe.run('.vt-live', options)", options)
         assert [(v["id"], v["nodes"][0]["html"][:120]) for v in found["violations"]] == [], theme

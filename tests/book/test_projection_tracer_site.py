@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from page_tools import STICK_OUT
 from test_widgets_site import LOOK, SETTINGS, TOO_WIDE, WCAG, Visit
 
 import vit_teach as vt
@@ -425,6 +426,7 @@ def test_every_setting_fits_and_reads_well(any_widget, axe_source):
         page.wait_for_function(f"document.documentElement.dataset.theme == '{theme}'")
         page.wait_for_timeout(300)
         assert max(any_widget.widget.evaluate(TOO_WIDE)) <= 0, (theme, width)
+        assert page.evaluate(STICK_OUT) == [], (theme, width)
         options = {"runOnly": WCAG, "preload": False}
         found = page.evaluate("(options) => axe.run('.vt-live', options)", options)
         assert [(v["id"], v["nodes"][0]["html"][:120]) for v in found["violations"]] == [], theme

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from page_tools import drawn
+from page_tools import STICK_OUT, drawn
 from PIL import Image
 
 import vit_teach as vt
@@ -335,3 +335,4 @@ def test_no_violation_and_no_overflow_while_it_runs(visit, axe_source):
         assert [v["id"] for v in found["violations"]] == [], (theme, width)
         wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(wide) == 0, (theme, width)
+        assert page.evaluate(STICK_OUT) == [], (theme, width)
