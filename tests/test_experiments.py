@@ -310,12 +310,15 @@ def test_the_rate_with_the_best_validation_accuracy_is_chosen(monkeypatch):
         rate_card("vit", 0.001, 0.5), rate_card("vit", 0.002, 0.6), rate_card("cnn", 0.004, 0.9),
         rate_card("vit", 0.008, 0.95, status="failed"),
     ]  # fmt: skip
-    monkeypatch.setattr(results, "recorded", lambda name: cards)
+    longer = [rate_card("hybrid", 0.004, 0.1), rate_card("vit", 0.016, 0.99, status="failed")]
+    recorded = {"learning_rate": cards + [rate_card("hybrid", 0.001, 0.9)], "long_rate": longer}
+    monkeypatch.setattr(results, "recorded", recorded.__getitem__)
     assert grid.chosen_rate("vit") == 0.002
+    assert grid.chosen_rate("hybrid") == 0.004  # the longer runs decide where there are any
     assert grid.with_chosen_rate(cell("cnn", 128)).train.learning_rate == 0.004
     assert grid.with_chosen_rate(cell("hybrid", 128, tuned="vit")).train.learning_rate == 0.002
-    with pytest.raises(ValueError, match="model='hybrid' has no learning rate yet"):
-        grid.chosen_rate("hybrid")
+    with pytest.raises(ValueError, match="model='cct' has no learning rate yet"):
+        grid.chosen_rate("cct")
 
 
 # --- Reporting ----------

@@ -3,7 +3,7 @@
 ``python -m vit_teach.experiments list`` shows them. Each is a module of this folder.
 
 >>> list(EXPERIMENTS)[:3]
-['learning_rate', 'data_size', 'shuffle']
+['learning_rate', 'long_rate', 'data_size']
 """
 
 from . import (
@@ -11,6 +11,7 @@ from . import (
     bias_dial,
     data_size,
     learning_rate,
+    long_rate,
     pooling,
     positions,
     recipe,
@@ -29,8 +30,8 @@ from .runner import RESULTS, run_cell, run_here
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
-        learning_rate, data_size, shuffle, recipe, augmentation, shift, bias_dial, positions,
-        pooling, scale, transfer, resolution,
+        learning_rate, long_rate, data_size, shuffle, recipe, augmentation, shift, bias_dial,
+        positions, pooling, scale, transfer, resolution,
     )
 }  # fmt: skip
 

@@ -326,15 +326,28 @@ def with_chosen_rate(cell):
 def chosen_rate(model):
     """The learning rate with the best validation accuracy among the cards of ``model``.
 
-    Raises ``ValueError`` if there are no such cards: the experiment learning_rate writes them.
+    The cards of the experiment long_rate decide where there are any, else those of learning_rate.
+    Raises ``ValueError`` if there are no such cards.
 
     >>> chosen_rate("perceptron")
     Traceback (most recent call last):
     ...
     ValueError: model='perceptron' has no learning rate yet: ...
     """
+    for experiment in ("long_rate", "learning_rate"):
+        rates = _rates_tried(experiment, model)
+        if rates:
+            return max(rates, key=lambda rate: sum(rates[rate]) / len(rates[rate]))
+    raise ValueError(
+        f"model={model!r} has no learning rate yet: "
+        "first run python -m vit_teach.experiments run learning_rate"
+    )
+
+
+def _rates_tried(experiment, model):
+    """The validation accuracies of a model's complete cards by learning rate."""
     try:
-        cards = results.recorded("learning_rate")
+        cards = results.recorded(experiment)
     except FileNotFoundError:
         cards = []
     rates = {}
@@ -342,9 +355,4 @@ def chosen_rate(model):
         if card["status"] == "complete" and card["config"]["labels"]["model"] == model:
             rate = card["config"]["train"]["learning_rate"]
             rates.setdefault(rate, []).append(card["metrics"]["val_accuracy"])
-    if not rates:
-        raise ValueError(
-            f"model={model!r} has no learning rate yet: "
-            "first run python -m vit_teach.experiments run learning_rate"
-        )
-    return max(rates, key=lambda rate: sum(rates[rate]) / len(rates[rate]))
+    return rates

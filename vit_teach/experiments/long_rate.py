@@ -1,0 +1,25 @@
+"""Does the learning rate that won a short run also win a longer one? Only then it is used."""
+
+from .grid import Experiment, cell
+
+# For each model the best rate of the experiment learning_rate and what lies below it. For the CNN
+# three rates were level there.
+RATES = {"vit": (0.004, 0.008), "cnn": (0.016, 0.032, 0.064), "hybrid": (0.004, 0.008)}
+
+
+def cells(quick):
+    """The models of the longest experiments on 5,000 images, 225,000 seen; validation images only.
+
+    >>> cells(quick=False)[0].name, len(cells(quick=False))
+    ('vit-0.004-s0', 7)
+    """
+    images = 225_000 if not quick else 6_400
+    return [
+        cell(model, images, labels={"rate": rate}, n=5000, learning_rate=rate, keep="best",
+             data="any" if quick else "cifar10", tuned=False, test=False)
+        for model, rates in RATES.items()
+        for rate in rates
+    ]  # fmt: skip
+
+
+EXPERIMENT = Experiment("long_rate", "Does the chosen learning rate hold in a longer run?", cells)
