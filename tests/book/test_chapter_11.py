@@ -135,3 +135,13 @@ def test_the_clear_limit_is_students():
     gap = runs[:, 0].mean(dim=1) - runs[:, 1].mean(dim=1)
     error = (runs.var(dim=2).sum(dim=1) / 3).sqrt()
     assert ((gap / error).abs() > 2.8).double().mean().item() == pytest.approx(0.05, abs=0.003)
+
+
+def test_what_the_text_says_came_out_is_what_the_cards_say():
+    cards = [c for c in vt.results.recorded("data_size") if c["status"] == "complete"]
+    rows = vt.experiments.rows(cards, ["test_accuracy"])
+    mean = {(r["model"], r["images"]): r["mean"] for r in rows if r["augment"] == "basic"}
+    gap = {n: mean["cnn", n] - mean["vit", n] for n in (500, 5_000, 45_000)}
+    assert min(gap[500], gap[5_000]) > 1.5 * gap[45_000] > 0
+    for n in gap:
+        assert mean["vit", n] < mean["hybrid", n] < mean["cnn", n]
