@@ -194,3 +194,23 @@ def test_all_that_is_recorded_is_shown_with_its_error(capsys):
         "vit", "overlap", "cct", "hybrid", "cnn"
     ]  # fmt: skip
     assert len(variables["tested"]) == 12 and len(variables["moves"]) == 2 * 9 * 4
+
+
+def test_what_the_text_says_came_out_is_what_the_cards_say():
+    cards = [c for c in vt.results.recorded("shuffle") if c["status"] == "complete"]
+    names = ("test_accuracy", "tested_patches_accuracy", "val_accuracy")
+    rows = vt.experiments.rows(cards, names)
+    mean = {(r["metric"], r["model"], r["permutation"]): r["mean"] for r in rows}
+    test = {(m, kind): value for (metric, m, kind), value in mean.items() if metric == names[0]}
+    lost = {m: test[m, "none"] - test[m, "patches"] for m in HEIGHTS}
+    assert max(abs(lost["vit"]), abs(lost["vit-no-positions"])) < 0.015 < 0.1 < lost["cnn"]
+    assert 0.35 < lost["hybrid"] / lost["cnn"] < 0.65
+    by_pixels = {m: test[m, "none"] - test[m, "pixels"] for m in ("vit", "hybrid", "cnn")}
+    assert 0.2 < by_pixels["vit"] == min(by_pixels.values())
+    level = [test[m, "none"] for m in ("vit", "hybrid", "cnn")]
+    assert max(level) - min(level) < 0.015
+    kept = {m: mean["tested_patches_accuracy", m, "none"] for m in HEIGHTS}
+    assert kept["vit"] > kept["hybrid"] > kept["cnn"]
+    assert abs(kept["vit-no-positions"] - mean["val_accuracy", "vit-no-positions", "none"]) < 0.001
+    worth = test["vit", "none"] - test["vit-no-positions", "none"]
+    assert abs(worth - lost["hybrid"]) < 0.02
