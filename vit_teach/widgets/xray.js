@@ -80,7 +80,14 @@ async function bookWeights(model) {
   const view = model.get("weights");
   if (view?.byteLength) return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
   const text = await globalThis.VitWidgets.fetch(model.get("name"));
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+  return fromBase64(text).buffer;
+}
+
+// The bytes of a text in base 64. A plain loop: Uint8Array.from would hold the page up for 0.15 s.
+function fromBase64(text) {
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
 }
 
 // A picture's pixels as they are in the file: no colour management, as Pillow reads them.
@@ -203,7 +210,7 @@ function render({ model, el }) {
   // A data address to a Blob without a request.
   function sampleBlob(address) {
     const [head, body] = address.split(",");
-    return new Blob([Uint8Array.from(atob(body), (letter) => letter.charCodeAt(0))], { type: head.slice(5).split(";")[0] });
+    return new Blob([fromBase64(body)], { type: head.slice(5).split(";")[0] });
   }
   function takeSample(source, name) { return queue(() => show(source, name)); }
   function takePicture(file) { return queue(() => show(file, file.name || "your picture")); }
