@@ -28,6 +28,7 @@ class Visit:
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.page.set_viewport_size({"width": 1280, "height": 1000})
+        self.scripts = settings.get("java_script_enabled", True)
         self.problems, self.requests = [], []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("requestfailed", lambda r: self.problems.append(f"failed: {r.url}"))
@@ -37,7 +38,8 @@ class Visit:
 
     @property
     def widget(self):
-        return drawn(self.page).locator("figure.vt-widget")
+        page = drawn(self.page) if self.scripts else self.page
+        return page.locator("figure.vt-widget")
 
     def hear(self, message):
         if message.type in ("error", "warning"):
