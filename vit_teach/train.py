@@ -413,6 +413,7 @@ def run_steps(trainer, save, quiet=False):
                 history.seconds = seconds_before + time.perf_counter() - began
                 if not quiet:
                     bar.write(_line(row, trainer.steps), file=sys.stdout)
+                    sys.stdout.flush()  # a run whose lines go to a file can be followed there
             if stop.requested or time.perf_counter() - saved_at > SAVE_SECONDS:
                 save()
                 saved_at = time.perf_counter()
