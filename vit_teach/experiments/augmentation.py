@@ -18,7 +18,7 @@ def cells(quick):
         return [
             cell(name, 500 * epochs, models=QUICK_MODELS, n=500, augment=policy, data="any",
                  labels={"augment": policy, "epochs": epochs}, tuned=False)
-            for epochs in (2, 16)
+            for epochs in (2, 12)
             for policy in ("none", "strong+mix")
             for name in ("vit", "cnn")
         ]  # fmt: skip

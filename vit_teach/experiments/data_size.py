@@ -19,7 +19,7 @@ def cells(quick):
     """
     if quick:
         return [
-            cell(name, 5_120, models=QUICK_MODELS, labels={"images": n, "augment": "basic"}, n=n,
+            cell(name, 4_096, models=QUICK_MODELS, labels={"images": n, "augment": "basic"}, n=n,
                  keep="best", data="any", tuned=False)
             for n in (4000, 1000, 250)
             for name in NAMES

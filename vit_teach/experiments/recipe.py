@@ -39,7 +39,7 @@ def cells(quick):
     ('vit-tutorial-s0', 24)
     """
     if quick:
-        return [_cell("vit", name, 5_120, QUICK_MODELS, n=5000, data="any", quick=True)
+        return [_cell("vit", name, 4_096, QUICK_MODELS, n=5000, data="any", quick=True)
                 for name in recipes()]  # fmt: skip
     models = MODELS | {"vit-base": ("CIFAR-ViT-Base", {})}
     return [

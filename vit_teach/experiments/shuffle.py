@@ -19,7 +19,7 @@ def cells(quick):
     """
     if quick:
         return [
-            cell(name, 9_600, models=QUICK_MODELS, labels={"permutation": kind}, n=5000,
+            cell(name, 7_680, models=QUICK_MODELS, labels={"permutation": kind}, n=5000,
                  permutation=kind, data="any", tuned=False)
             for kind in ("none", "pixels")
             for name in ("vit", "cnn")

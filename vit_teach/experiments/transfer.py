@@ -22,7 +22,7 @@ def cells(quick):
     """
     if quick:
         return [
-            _cell("vit", start, per_class, "full", 0, 25_600, 3_200, models=QUICK_MODELS,
+            _cell("vit", start, per_class, "full", 0, 19_200, 3_200, models=QUICK_MODELS,
                   data="any", tuned=False)
             for per_class in (100, 10)
             for start in ("pretrained", "scratch")
