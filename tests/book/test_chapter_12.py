@@ -160,3 +160,43 @@ def test_prepared_pictures_are_what_google_expects():
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     chapter()["Prepared"](Watch())(vt.data.normalise(pixels))
     torch.testing.assert_close(shown[0], pixels / 127.5 - 1, rtol=0, atol=1e-5)
+
+
+def test_what_the_text_says_of_transfer_is_what_the_cards_say():
+    rows = chapter()["better_rate"](vt.results.recorded("transfer"))
+    gain = {(model, n): points for model, n, points in chapter()["gains"](rows)}
+    sizes = (10, 50, 250, 1000)
+    assert set(gain) == {(model, n) for model in ("vit", "cnn") for n in sizes}
+    assert min(gain.values()) > 5
+    assert gain["vit", 10] > 1.6 * max(gain["vit", n] for n in sizes[1:])
+    of_cnn = [gain["cnn", n] for n in sizes]
+    assert max(of_cnn) < 1.6 * min(of_cnn)
+    assert min(gain[model, 1000] - gain[model, 250] for model in ("vit", "cnn")) > -1
+    mean = {(row["model"], row["start"], row["per_class"]): row["mean"] for row in rows}
+    ahead = {
+        (start, n): mean["cnn", start, n] > mean["vit", start, n]
+        for start in ("scratch", "pretrained")
+        for n in sizes
+    }
+    assert [key for key, by_cnn in ahead.items() if not by_cnn] == [("pretrained", 10)]
+
+
+def test_what_the_text_says_of_48_pixels_is_what_the_cards_say():
+    cards = vt.results.recorded("resolution")
+
+    def means(metric):
+        found = vt.experiments.rows([c for c in cards if metric in c["metrics"]], [metric])
+        return {row["rule"]: row["mean"] for row in found}
+
+    before, after, control = means("before_val_accuracy"), means("test_accuracy"), "32px"
+    start = means("start_val_accuracy")["google"]
+    assert set(before) == set(vt.RESIZE_RULES) == set(after) - {control}
+    assert max(before.values()) < start - 0.1
+    assert max(before.values()) - min(before.values()) < 0.01
+    gains = [after[rule] - after[control] for rule in before]
+    assert 0.01 < min(gains) and max(gains) < 0.03 and max(gains) - min(gains) < 0.005
+    rows_before, rows_after = means("before_row_norm"), means("row_norm")
+    shortest = sorted(before, key=rows_before.get)[:2]
+    assert set(shortest) == {"google", "timm-npz"}
+    assert not set(shortest) & {min(before, key=before.get)}
+    assert all(abs(rows_after[rule] / rows_before[rule] - 1) < 0.01 for rule in before)

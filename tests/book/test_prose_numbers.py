@@ -6,7 +6,8 @@ import nbformat
 import pages
 import pytest
 
-CHAPTERS = ("07_hybrid", "09_recipe", "10_inductive_bias", "11_data_size", "13_scale")
+NAMES = "07_hybrid 09_recipe 10_inductive_bias 11_data_size 12_transfer 13_scale"
+CHAPTERS = NAMES.split()
 RESULT = re.compile(r"(\d[\d.,]*)\s?(?:%|per cent\b|(?:percentage )?points?\b)")
 SOURCE = re.compile(r"\{cite|\]\(http|\b(Table|Figure|section) \d")
 FENCE = re.compile(r"^(`{3,}).*?^\1`*[ \t]*$", re.M | re.S)
@@ -17,6 +18,7 @@ GIVEN = {
     "07_hybrid": {"10"},
     "09_recipe": {"90", "100", "0.5", "1", "3.5"},
     "11_data_size": {"71.0", "95", "90", "50", "80"},
+    "12_transfer": {"0.7", "4"},
     "13_scale": {"10", "94"},
 }
 
