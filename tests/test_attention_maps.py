@@ -298,9 +298,15 @@ def test_the_untrained_twin_is_repeatable_and_leaves_the_seed_alone():
     assert not torch.equal(twin.pos_embed, attention_maps.untrained_twin(model).pos_embed)
 
 
-def test_controls_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match="must have the configuration of"):
-        attention_maps.with_controls(shuffled="cifar-vit-90min")
+def test_controls_of_another_shape_are_refused(monkeypatch):
+    models = {
+        "tiny": vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Tiny"]),
+        "nano": vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Nano"]),
+    }
+    monkeypatch.setattr(attention_maps.checkpoints, "recorded", models.__getitem__)
+    with pytest.raises(ValueError, match="shuffled='nano' must have the configuration of 'tiny'"):
+        attention_maps.with_controls("tiny", shuffled="nano")
+    monkeypatch.undo()
     with pytest.raises(ValueError, match="must be an existing file"):
         attention_maps.with_controls(shuffled="no-such-model")
 
