@@ -5,11 +5,11 @@ import json
 import math
 import statistics
 
+import fastjsonschema
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from vit_teach import results
 
@@ -49,7 +49,7 @@ def changed(path, value, card=None):
 
 
 def test_schema_is_itself_valid_and_every_key_required_is_described():
-    Draft202012Validator.check_schema(results.SCHEMA)
+    fastjsonschema.compile(results.SCHEMA)  # raises where the schema itself is wrong
     assert set(results.SCHEMA["required"]) <= set(results.SCHEMA["properties"])
     for part in ("data", "train", "cost", "env"):
         schema = results.SCHEMA["properties"][part]
@@ -68,28 +68,36 @@ def test_schema_is_itself_valid_and_every_key_required_is_described():
     ],
 )
 def test_a_missing_key_is_named(path):
-    with pytest.raises(ValueError, match=f"'{path.split('.')[-1]}' is a required property"):
+    with pytest.raises(ValueError, match=rf"must contain \['{path.split('.')[-1]}'\] properties"):
         results.validate(changed(path, ...))
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("metrics.val_accuracy", 81.2, "metrics.val_accuracy: 81.2 is greater than the maximum"),
-        ("metrics.test_accuracy", -0.1, "metrics.test_accuracy: -0.1 is less than the minimum"),
-        ("metrics.val_accuracy", "high", "metrics.val_accuracy: 'high' is not of type"),
-        ("curves.val_accuracy", [0.5, 50.0], r"curves.val_accuracy\[1\]: 50.0 is greater"),
-        ("curves.loss", 3.0, "curves.loss: 3.0 is not of type 'array'"),
+        (
+            "metrics.val_accuracy",
+            81.2,
+            "metrics.val_accuracy: 81.2 must be smaller than",
+        ),
+        (
+            "metrics.test_accuracy",
+            -0.1,
+            "metrics.test_accuracy: -0.1 must be bigger than",
+        ),
+        ("metrics.val_accuracy", "high", "metrics.val_accuracy: 'high' must be number or null"),
+        ("curves.val_accuracy", [0.5, 50.0], r"curves.val_accuracy\[1\]: 50.0 must be smaller"),
+        ("curves.loss", 3.0, "curves.loss: 3.0 must be array"),
         ("curves.loss", [1.0, math.nan], r"curves.loss\[1\]: nan must be a finite number"),
         ("metrics.val_loss", math.inf, "metrics.val_loss: inf must be a finite number"),
         ("config.lr", torch.tensor(0.1), "config.lr: .* is a Tensor; it must be plain JSON"),
         ("config", {3: "x"}, "config: key 3 must be a string"),
-        ("status", "finished", "status: 'finished' is not one of"),
-        ("seed", 0.5, "seed: 0.5 is not of type 'integer'"),
-        ("data.n", -1, "data.n: -1 is less than the minimum"),
-        ("train.threads", 0, "train.threads: 0 is less than the minimum"),
-        ("selection", "", "selection: '' should be non-empty|selection: '' is too short"),
-        ("accuracy", 0.5, "card: .*'accuracy' was unexpected"),
+        ("status", "finished", "status: 'finished' must be one of"),
+        ("seed", 0.5, "seed: 0.5 must be integer"),
+        ("data.n", -1, "data.n: -1 must be bigger than or equal to 0"),
+        ("train.threads", 0, "train.threads: 0 must be bigger than or equal to 1"),
+        ("selection", "", "selection: '' must be longer than or equal to 1 characters"),
+        ("accuracy", 0.5, "card: must not contain {'accuracy'} properties"),
     ],
 )
 def test_a_wrong_value_is_named(path, value, message):
@@ -214,7 +222,7 @@ def test_the_same_card_gives_the_same_bytes_in_the_order_of_the_schema(tmp_path)
 def test_a_refused_or_interrupted_write_leaves_the_old_card(tmp_path, monkeypatch):
     path = results.write_card(make_card(value=0.25), tmp_path / "a.json")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="maximum"):
+    with pytest.raises(ValueError, match="smaller than or equal to 1"):
         results.write_card(changed("metrics.val_accuracy", 25), path)
 
     def full_disk(_):
@@ -243,7 +251,7 @@ def test_cards_are_read_from_all_folders_in_order_or_by_experiment(tmp_path):
         ("", "Expecting value"),
         ('{"experiment": "demo", ', "Expecting property name"),
         ("[1, 2]", "a list must be an object"),
-        ('{"experiment": "demo"}', "is a required property"),
+        ('{"experiment": "demo"}', "card: must contain"),
         ('{"experiment": NaN}', "experiment: nan must be a finite number"),
         (b"\xff\xfe{}", "can't decode"),
     ],
