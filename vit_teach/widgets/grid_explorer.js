@@ -80,11 +80,13 @@ function render({ model, el }) {
     make("div", { class: "vt-controls" }, ...boxes), plot, status, legend,
     make("details", {}, make("summary", {}, "The numbers as a table"), table));
 
-  // The look of a line: colour and mark from its first label, dashes from its second.
+  // The look of a line: colour and mark from its first label, dashes from its second, hollow marks
+  // from its third.
   function look(line) {
     const shown = line.at.map((value, i) => (value === null || values[i].length < 2 ? -1 : values[i].indexOf(value)));
-    const [first = 0, second = 0] = shown.filter((i) => i >= 0);
-    return { colour: COLOURS[first % 6], shape: SHAPES[first % 6], dash: DASHES[second % 4] };
+    const [first = 0, second = 0, third = 0] = shown.filter((i) => i >= 0);
+    const kind = third % 2 ? "vt-mark vt-hollow" : "vt-mark";
+    return { colour: COLOURS[first % 6], shape: SHAPES[first % 6], dash: DASHES[second % 4], kind };
   }
   const nameOf = (line) => line.at.filter((value, i) => value !== null && values[i].length > 1)
     .map((value) => (isNumber(value) ? count(value) : value)).join(", ") || model.get("title");
@@ -144,13 +146,13 @@ function render({ model, el }) {
   }
 
   function drawLine(line, i, { sideways, at }) {
-    const { colour, shape, dash } = look(line), shift = sideways ? (i - (drawn.length - 1) / 2) * Math.min(9, 30 / drawn.length) : 0;
+    const { colour, shape, dash, kind } = look(line), shift = sideways ? (i - (drawn.length - 1) / 2) * Math.min(9, 30 / drawn.length) : 0;
     const spot = (x, y) => { const [a, b] = at(x, y); return [a, b + shift]; };
     const group = draw("g", { class: `vt-m-${colour}`, "data-line": nameOf(line) });
     if (!sideways) group.append(draw("path", { class: "vt-line", "stroke-dasharray": dash, d: "M" + line.points.map((p) => spot(p.x, p.mean).join()).join("L") }));
     line.points.forEach((p, j) => {
       if (p.std) group.append(draw("path", { class: "vt-spread", d: `M${spot(p.x, p.mean - p.std)}L${spot(p.x, p.mean + p.std)}` }));
-      const mark = { class: "vt-mark", d: shape, transform: `translate(${spot(p.x, p.mean)})`, "data-point": j };
+      const mark = { class: kind, d: shape, transform: `translate(${spot(p.x, p.mean)})`, "data-point": j };
       const show = () => { chosen = [i, j]; ring(); };
       group.append(draw("path", { ...mark, onpointerenter: show, onpointerdown: show }));
     });
@@ -187,9 +189,9 @@ function render({ model, el }) {
 
   function drawLegend() {
     legend.replaceChildren(...drawn.map((line) => {
-      const { colour, shape, dash } = look(line);
+      const { colour, shape, dash, kind } = look(line);
       const swatch = draw("svg", { viewBox: "-16 -8 32 16", width: 32, height: 16, class: `vt-m-${colour}`, "aria-hidden": "true" },
-        draw("path", { class: "vt-line", "stroke-dasharray": dash, d: "M-15,0H15" }), draw("path", { class: "vt-mark", d: shape }));
+        draw("path", { class: "vt-line", "stroke-dasharray": dash, d: "M-15,0H15" }), draw("path", { class: kind, d: shape }));
       return make("li", {}, swatch, nameOf(line));
     }));
   }
