@@ -199,6 +199,10 @@ def test_what_the_text_says_of_48_pixels_is_what_the_cards_say():
     assert max(before.values()) - min(before.values()) < 0.01
     gains = [after[rule] - after[control] for rule in before]
     assert 0.01 < min(gains) and max(gains) < 0.03 and max(gains) - min(gains) < 0.005
+    test = {(c["config"]["labels"]["rule"], c["seed"]): c["metrics"]["test_accuracy"] for c in cards}
+    assert {seed for _, seed in test} == {0, 1, 2}
+    assert all(accuracy > test[control, seed] for (rule, seed), accuracy in test.items()
+               if rule != control)  # fmt: skip
     rows_before, rows_after = means("before_row_norm"), means("row_norm")
     shortest = sorted(before, key=rows_before.get)[:2]
     assert set(shortest) == {"google", "timm-npz"}
