@@ -12,7 +12,10 @@ const NARROW = 520; // pixels
 const percent = (x, digits = 1) => `${(100 * x).toFixed(digits)} %`;
 const words = (name) => name.replaceAll("_", " ");
 const isNumber = (value) => typeof value === "number";
-const different = (values) => [...new Set(values)];
+const different = (values) => {
+  const found = [...new Set(values)];
+  return found.every(isNumber) ? found.sort((a, b) => a - b) : found;
+};
 
 // Mean, sample standard deviation (null for one value) and number of values.
 export function summary(values) {
@@ -54,7 +57,7 @@ function render({ model, el }) {
   const { cells, labels, metrics } = state();
   const values = labels.map((_, i) => different(cells.map((cell) => cell.at[i])));
   const axes = [...labels.filter((_, i) => values[i].length > 1 || labels.length === 1), SEEN];
-  const seeds = different(cells.map((cell) => cell.seed)).sort((a, b) => a - b);
+  const seeds = different(cells.map((cell) => cell.seed));
   let drawn = [], chosen = [0, 0]; // the lines on the page; the line and point that the reader looks at
 
   const metricChoice = choice("Accuracy", metrics.map(words), (i) => change(model, { metric: metrics[i] }));
