@@ -33,7 +33,7 @@ def make_parser():
         "OUT/card.json (settings, curves, accuracies), OUT/weights.safetensors (the trained model) "
         "and, on the way, OUT/checkpoint.pt (so that the same command goes on after a stop).",
         epilog="Example: python -m vit_teach.train --preset CIFAR-ViT-Tiny --dataset cifar10 "
-        "--minutes 20 --out runs/cifar-vit-20min",
+        "--minutes 20 --weight-decay 0.2 --out runs/cifar-vit-20min",
     )
     add = parser.add_argument
     small = [name for name in zoo.names() if name.startswith("CIFAR-")]
