@@ -141,7 +141,10 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     cards = [c for c in vt.results.recorded("data_size") if c["status"] == "complete"]
     rows = vt.experiments.rows(cards, ["test_accuracy"])
     mean = {(r["model"], r["images"]): r["mean"] for r in rows if r["augment"] == "basic"}
-    gap = {n: mean["cnn", n] - mean["vit", n] for n in (500, 5_000, 45_000)}
-    assert min(gap[500], gap[5_000]) > 1.5 * gap[45_000] > 0
+    gap = {n: mean["cnn", n] - mean["vit", n] for n in (500, 1_500, 5_000, 15_000, 45_000)}
+    assert max(gap.values()) == gap[1_500] > 2 * gap[45_000] > 0
+    assert gap[1_500] > gap[5_000] > gap[15_000] > gap[45_000]
+    gain = {name: mean[name, 45_000] - mean[name, 15_000] for name in ("vit", "hybrid", "cnn")}
+    assert min(gain.values()) == gain["cnn"]
     for n in gap:
         assert mean["vit", n] < mean["hybrid", n] < mean["cnn", n]
