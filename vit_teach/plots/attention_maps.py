@@ -31,7 +31,7 @@ def distance_by_block(distances, uniform, ylabel="mean attention distance (pixel
         dots = place[:, None].expand_as(table).flatten()
         ax.plot(dots, table.flatten(), ls="", ms=5.5, alpha=0.8, label=name, **style)
     ax.set_xticks(range(1, depths.pop() + 1))
-    ax.set(xlabel="block", ylabel=ylabel, ylim=(0, None))
+    ax.set(xlabel="block", ylabel=ylabel, ylim=(0, 1.05 * ax.dataLim.y1))  # no dot is cut off
     ax.grid(True, axis="y")
     opened.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return opened
