@@ -9,7 +9,9 @@ BUDGETS = {2: (0, 1), 10: (0, 1), 30: (0,)}
 
 
 def cells(quick):
-    """Models x policies x epochs on all images.
+    """Models x policies x epochs on all images; which look to keep is chosen by validation.
+
+    Ten epochs with and without strong augmentation are trainings of the experiment data_size too.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))
     ('vit-none-2-s0', 45)
@@ -23,7 +25,7 @@ def cells(quick):
             for name in ("vit", "cnn")
         ]  # fmt: skip
     return [
-        cell(name, 45_000 * epochs, models=MODELS, augment=policy, seed=seed,
+        cell(name, 45_000 * epochs, models=MODELS, augment=policy, seed=seed, n=45_000, keep="best",
              labels={"augment": policy, "epochs": epochs})
         for seed in (0, 1)
         for epochs, seeds in BUDGETS.items()

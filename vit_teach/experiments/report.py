@@ -24,7 +24,7 @@ def report(experiment, quick=False, folder=RESULTS):
         "complete": len(cards),
         "missing": missing,
         "failed": failed,
-        "core_hours": sum(c["train"]["wall_s"] * c["train"]["threads"] for c in cards) / 3600,
+        "core_hours": core_hours(cards),
         "rows": rows(cards),
     }
 
@@ -42,6 +42,17 @@ def _sorted_cells(experiment, quick, folder):
         else:
             failed[cell.name] = card.get("note", card["status"])
     return cards, missing, failed
+
+
+def core_hours(cards):
+    """Hours of one core that the trainings of these cards took; a shared one counts nothing.
+
+    >>> took = {"train": {"wall_s": 1800, "threads": 2}}
+    >>> core_hours([took, {**took, "same_training_as": "shuffle/vit-none-s0"}])
+    1.0
+    """
+    own = [card["train"] for card in cards if "same_training_as" not in card]
+    return sum(train["wall_s"] * train["threads"] for train in own) / 3600
 
 
 def so_far(experiment, folder=RESULTS):
@@ -62,11 +73,10 @@ def so_far(experiment, folder=RESULTS):
         print(f"{experiment.name}: none of its {count} trainings is recorded yet. To record them:")
         print(command)
         return cards
-    hours = sum(card["train"]["wall_s"] * card["train"]["threads"] for card in cards) / 3600
     seeds = ", ".join(str(seed) for seed in sorted({card["seed"] for card in cards}))
     many = f"{len(cards)} of its {count}" if len(cards) < count else f"all its {count}"
-    said = f"{experiment.name}: {many} trainings are recorded (seeds {seeds}; {hours:.1f} hours of"
-    print(f"{said} one core).")
+    said = f"{experiment.name}: {many} trainings are recorded (seeds {seeds}; "
+    print(f"{said}{core_hours(cards):.1f} hours of one core).")
     if len(cards) < count:
         print(f"What follows is that part. To record the rest: {command}")
     return cards

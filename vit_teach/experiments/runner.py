@@ -18,8 +18,9 @@ from filelock import FileLock, Timeout
 from .. import cost, results
 from ..shapes import shapes
 from ..train import Trainer, evaluate, train
-from .grid import build_model, load_sets, with_chosen_rate
+from .grid import build_model, load_sets, nothing_more, with_chosen_rate
 from .pretrained import begin
+from .shared import same_training, shared_card
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "data" / "results"  # where the recorded cards lie
@@ -62,11 +63,11 @@ def waiting(experiment, quick=False, folder=RESULTS):
 # --- One cell -------------------------------------------------------------------------------------
 
 
-def run_cell(experiment, cell, work=None, quiet=True):
+def run_cell(experiment, cell, work=None, quiet=True, recorded=None):
     """Train one cell, measure it, and return its card (nothing is written but checkpoints).
 
     ``work`` is the folder of the checkpoint; None keeps none. The test set is looked at once, after
-    all choices.
+    all choices. A cell whose training is in ``recorded``, a folder of cards, is not run again.
 
     >>> import vit_teach as vt
     >>> from vit_teach.experiments import Experiment, cell
@@ -77,6 +78,11 @@ def run_cell(experiment, cell, work=None, quiet=True):
     """
     cell = with_chosen_rate(cell)
     train_set, validation_set, test_set = load_sets(cell)
+    if recorded is not None and experiment.measure is nothing_more:
+        twin = same_training(cell, results.data_entry(train_set), recorded)
+        if twin is not None:
+            names = experiment, cell
+            return shared_card(twin, *names, _selection(cell), _command(*names))
     model = build_model(cell, len(train_set.classes))
     begun = begin(model, cell, validation_set, Path(work).parent / "start" if work else None)
     model, history = train(model, train_set, validation_set, cell.train, folder=work, quiet=quiet)
@@ -177,7 +183,7 @@ def cell_in_process(experiment, cell, folder=RESULTS, work=WORK, quiet=True):
             if is_done(experiment, cell, folder):
                 return 0
             try:
-                card = run_cell(experiment, cell, work=work, quiet=quiet)
+                card = run_cell(experiment, cell, work=work, quiet=quiet, recorded=folder)
             except Exception as error:  # whatever it is, it goes on record and the rest goes on
                 card = failed_card(experiment, cell, f"{type(error).__name__}: {error}")
             results.write_card(card, card_path(experiment, cell, folder))
