@@ -38,6 +38,7 @@ def book(tmp_path):
         "a.ipynb": ["# Page A", 'vt.checkpoints.recorded("long-run")'],
         "b.ipynb": ["# Page B", "cards = vt.results.recorded('train')"],
         "c.ipynb": ["# Page C", 'recorded_table("data_size", "model")'],
+        "f.ipynb": ["# Page F", 'cards = vt.experiments.so_far("data_size")'],
         "e.ipynb": ["# Page E", 'print("train", "data_size")'],
     }
     for name, sources in cells.items():
@@ -49,7 +50,11 @@ def book(tmp_path):
 
 def test_pages_are_found_by_experiment_by_cell_and_by_role(found, book):
     assert reproduce.pages_using("train", found["train"], book) == ["Page A", "Page B"]
-    assert reproduce.pages_using("data_size", found["data_size"], book) == ["Page C", "Page D"]
+    assert reproduce.pages_using("data_size", found["data_size"], book) == [
+        "Page C",
+        "Page D",
+        "Page F",
+    ]
     assert reproduce.pages_using("data", [], book) == []
 
 
@@ -58,6 +63,13 @@ def test_the_overview_counts_complete_cells_and_their_time(found, book):
     rows = dict(table.rows)
     assert rows["train"] == ["1", "0", "1.0 h", "CIFAR-10", "a <fast> one", "Page A; Page B"]
     assert rows["data_size"][:3] == ["3 of 90", "0, 1", "3.0 h"]
+
+
+def test_a_shared_training_is_counted_once(found, book):
+    found["data_size"][0]["same_training_as"] = "train/long-run"
+    assert dict(reproduce.overview(found, book).rows)["data_size"][2] == "2.0 h"
+    (_, _, _, _, cells) = reproduce.Details(found).parts[1]
+    assert "as train/long-run" in dict(cells.rows)["vit-500-s0"]
 
 
 def test_every_card_is_there_and_every_mean_has_its_spread(found):

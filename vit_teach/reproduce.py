@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from . import results
+from .experiments.report import core_hours
 from .tables import Table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ def overview(found, book=ROOT / "book"):
     """One row per experiment: cells, seeds, time, data, processor, pages; a :class:`Table`.
 
     ``found`` is what :func:`recorded_by_experiment` returns. Time is processor time: seconds times
-    threads, of complete cells.
+    threads, of complete cells; a training that two experiments share counts in the first alone.
 
     >>> "train" in dict(overview(recorded_by_experiment()).rows)
     True
@@ -41,12 +42,11 @@ def overview(found, book=ROOT / "book"):
     rows = []
     for name, cards in found.items():
         complete = [card for card in cards if card["status"] == "complete"]
-        seconds = sum(card["train"]["wall_s"] * card["train"]["threads"] for card in complete)
         declared = _declared(name)
         rows.append((name, [
             f"{len(complete)} of {declared}" if declared else str(len(complete)),
             _listed(card["seed"] for card in complete),
-            f"{seconds / 3600:.1f} h",
+            f"{core_hours(complete):.1f} h",
             _listed(card["data"]["source"] for card in complete),
             _listed(card["env"]["cpu"] for card in complete),
             "; ".join(pages_using(name, cards, book)) or "none yet",
@@ -58,15 +58,15 @@ def overview(found, book=ROOT / "book"):
 def pages_using(name, cards, book=ROOT / "book"):
     """Titles of the pages of ``book`` that read the cards of experiment ``name``, sorted by file.
 
-    A page reads them through ``recorded("NAME")``, through a role such as ``{result}`NAME ...```,
-    or by naming a cell in quotes, as the loading of its weights does.
+    A page reads them through ``recorded("NAME")`` or ``so_far("NAME")``, through a role such as
+    ``{result}`NAME ...```, or by naming a cell in quotes, as the loading of its weights does.
 
     >>> pages_using("no such experiment", [])
     []
     """
     cells = "|".join(re.escape(card["cell"]) for card in cards)
     patterns = [
-        rf"recorded\w*\(\s*[\"']{re.escape(name)}[\"']",
+        rf"(recorded\w*|so_far)\(\s*[\"']{re.escape(name)}[\"']",
         rf"{{(result|gap|coverage)}}`{re.escape(name)}\b",
         rf"[\"']({cells})[\"']" if cells else "$^",
     ]
@@ -184,13 +184,20 @@ def _cells(cards):
             card["status"],
             card["seed"],
             *("" if value is None else f"{value:.2%}" for value in accuracies),
-            f"{train['wall_s'] / 60:.1f} min, {_threads(train['threads'])}",
+            _time(card),
             f"{card['data']['source']}, {card['data']['n']:,} images",
             card["env"]["cpu"],
             train["command"],
         ]))  # fmt: skip
     columns = ["status", "seed", *METRICS, "time", "data", "processor", "command"]
     return Table("cell", columns, rows, "Every card")
+
+
+def _time(card):
+    """How long the training took; for a shared one where its time is counted."""
+    if "same_training_as" in card:
+        return f"as {card['same_training_as']}"
+    return f"{card['train']['wall_s'] / 60:.1f} min, {_threads(card['train']['threads'])}"
 
 
 def _threads(number):
