@@ -70,7 +70,7 @@ def so_far(name, folder=RESULTS):
     how much of it exists. ``folder`` is where the cards lie.
 
     >>> so_far("recipe", folder="no/cards/here")
-    recipe: none of its 24 trainings is recorded yet. To record them:
+    recipe: none of its 27 trainings is recorded yet. To record them:
     python -m vit_teach.experiments run recipe
     []
     """

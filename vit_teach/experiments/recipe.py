@@ -15,12 +15,16 @@ FACTORS = {
     "augmentation": {"augment": "medium"},
     "init": {"init": "normal"},
 }
+# A control: the tutorial's recipe at AdamW's own best rate. How much of a gain is the rate alone?
+CONTROL = {"rate": {"learning_rate": None}}
 # The 3.2-million-parameter model of the tutorial's size, and the book's small one; images, seeds.
 SIZES = {"vit": (450_000, (0, 1)), "vit-base": (180_000, (0,))}
 
 
 def recipes():
-    """The recipes by name: the tutorial's, one factor exchanged at a time, and all of them.
+    """The recipes by name: the tutorial's, all factors exchanged, one at a time, and the control.
+
+    A learning rate of None is the one that was chosen for the recipe's optimiser.
 
     >>> list(recipes())[:3]
     ['tutorial', 'modern', 'schedule']
@@ -28,7 +32,7 @@ def recipes():
     modern = dict(TUTORIAL)
     for change in FACTORS.values():
         modern |= change
-    changed = {name: TUTORIAL | change for name, change in FACTORS.items()}
+    changed = {name: TUTORIAL | change for name, change in (FACTORS | CONTROL).items()}
     return {"tutorial": TUTORIAL, "modern": modern, **changed}
 
 
@@ -36,7 +40,7 @@ def cells(quick):
     """Two models x recipes; within a model every recipe sees the same number of images.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))
-    ('vit-tutorial-s0', 24)
+    ('vit-tutorial-s0', 27)
     """
     if quick:
         return [_cell("vit", name, 4_096, QUICK_MODELS, n=5000, data="any", quick=True)
@@ -52,12 +56,12 @@ def cells(quick):
 
 
 def _cell(model, name, images, models, quick=False, **options):
-    recipe = dict(recipes()[name])
-    tuned = recipe["learning_rate"] is None  # Muon takes the rate that was chosen for it
-    if tuned:
-        recipe["learning_rate"] = 3e-3
-    return cell(model, images, models=models, labels={"recipe": name},
-                tuned="vit" if tuned and not quick else False, **recipe, **options)  # fmt: skip
+    recipe, tuned = dict(recipes()[name]), False
+    if recipe["learning_rate"] is None:
+        recipe["learning_rate"] = 3e-3  # in the quick form, where nothing was chosen
+        tuned = False if quick else {"muon": "vit", "adamw": "vit-adamw"}[recipe["optimizer"]]
+    return cell(model, images, models=models, labels={"recipe": name}, tuned=tuned,
+                **recipe, **options)  # fmt: skip
 
 
 EXPERIMENT = Experiment("recipe", "Which parts of the recipe make the accuracy?", cells)
