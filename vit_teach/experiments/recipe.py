@@ -15,7 +15,7 @@ FACTORS = {
     "augmentation": {"augment": "medium"},
     "init": {"init": "normal"},
 }
-# A control: the tutorial's recipe at AdamW's own best rate. How much of a gain is the rate alone?
+# A control: the tutorial's recipe at the rate that suits it. How much of a gain is the rate alone?
 CONTROL = {"rate": {"learning_rate": None}}
 # The 3.2-million-parameter model of the tutorial's size, and the book's small one; images, seeds.
 SIZES = {"vit": (450_000, (0, 1)), "vit-base": (180_000, (0,))}
@@ -24,7 +24,7 @@ SIZES = {"vit": (450_000, (0, 1)), "vit-base": (180_000, (0,))}
 def recipes():
     """The recipes by name: the tutorial's, all factors exchanged, one at a time, and the control.
 
-    A learning rate of None is the one that was chosen for the recipe's optimiser.
+    A learning rate of None is the one that was chosen for it on validation images.
 
     >>> list(recipes())[:3]
     ['tutorial', 'modern', 'schedule']
@@ -59,7 +59,7 @@ def _cell(model, name, images, models, quick=False, **options):
     recipe, tuned = dict(recipes()[name]), False
     if recipe["learning_rate"] is None:
         recipe["learning_rate"] = 3e-3  # in the quick form, where nothing was chosen
-        tuned = False if quick else {"muon": "vit", "adamw": "vit-adamw"}[recipe["optimizer"]]
+        tuned = False if quick else {"muon": "vit", "adamw": "vit-tutorial"}[recipe["optimizer"]]
     return cell(model, images, models=models, labels={"recipe": name}, tuned=tuned,
                 **recipe, **options)  # fmt: skip
 
