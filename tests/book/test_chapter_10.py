@@ -214,3 +214,31 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     assert abs(kept["vit-no-positions"] - mean["val_accuracy", "vit-no-positions", "none"]) < 0.001
     worth = test["vit", "none"] - test["vit-no-positions", "none"]
     assert abs(worth - lost["hybrid"]) < 0.02
+
+
+def test_what_the_text_says_of_corners_and_moves_is_what_the_cards_say():
+    corners = [f"corner_{key}_accuracy" for key in ("tl", "tr", "bl", "br")]
+    moved = [f"shift_{pixels}_accuracy" for pixels in (0, 4, 8)]
+    rows = vt.experiments.rows(vt.results.recorded("shift"), [*corners, *moved])
+    mean = {(r["model"], r["metric"]): r["mean"] for r in rows}
+    right = {m: [mean[m, corner] for corner in corners] for m in HEIGHTS}
+    assert right["vit"][0] > 0.6 and max(right["vit"][1:]) < 0.25
+    bare = right["vit-no-positions"]
+    assert max(bare) - min(bare) < 0.01 and bare[0] < right["vit"][0] - 0.1
+    assert right["hybrid"][0] == max(r[0] for r in right.values())
+    assert max(right["hybrid"][1:]) < 0.5 * right["hybrid"][0]
+    assert min(right["cnn"]) > 0.5 and right["cnn"][3] == min(right["cnn"])
+    assert right["cnn"][3] < right["cnn"][0] - 0.1
+
+    plain = [c for c in vt.results.recorded("shuffle") if c["cell"].split("-")[-2] == "none"]
+    crops = {(r["model"], r["metric"]): r["mean"] for r in vt.experiments.rows(plain, moved)}
+    still, four, eight = moved
+    without = {m: [mean[m, still] - mean[m, by] for by in (four, eight)] for m in HEIGHTS}
+    with_crops = {m: [crops[m, still] - crops[m, by] for by in (four, eight)] for m in HEIGHTS}
+    for model in ("vit", "hybrid", "cnn"):
+        for less, more in zip(with_crops[model], without[model], strict=True):
+            assert less < more
+    by_eight = [without[m][1] for m in ("vit", "hybrid", "cnn")]
+    assert max(by_eight) - min(by_eight) < 0.04
+    assert without["vit-no-positions"][1] == min(lost[1] for lost in without.values())
+    assert all(mean[m, still] > crops[m, still] for m in HEIGHTS)
