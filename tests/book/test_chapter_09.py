@@ -142,3 +142,20 @@ def test_a_target_of_three_classes_is_scored_three_times():
         share * F.cross_entropy(z, torch.full((4,), k)) for k, share in enumerate(target[0])
     )
     torch.testing.assert_close(F.cross_entropy(z, target), apart)
+
+
+def test_what_the_text_says_of_the_recipes_is_what_the_cards_say():
+    cards = [c for c in vt.results.recorded("recipe") if c["config"]["labels"]["model"] == "vit"]
+    points = chapter()["gains"](vt.experiments.rows(cards, ["test_accuracy"]), "vit")
+    control, together = points.pop("rate"), points.pop("modern")
+    optimizer = points.pop("optimizer")
+    assert optimizer > 10 and max(points.values()) < 0.5  # the only factor that gains by itself
+    assert optimizer > 0.8 * together
+    costs = {name for name, found in points.items() if found < -1}
+    assert costs == {"schedule", "augmentation", "init"}
+    assert points["schedule"] == min(points.values()) and sum(points.values()) < -10
+    assert max(abs(points["smoothing"]), abs(points["averaging"])) < 1
+    assert 0.6 < control / optimizer < 0.73  # two thirds
+    assert abs(optimizer + sum(points.values())) < 2 and 12 < together < 18
+    assert 0.5 < together - optimizer < 4  # with Muon the other five add a little
+    assert all(c["metrics"]["train_accuracy"] < 0.75 for c in cards)  # nothing learned by heart
