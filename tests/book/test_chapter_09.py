@@ -159,3 +159,10 @@ def test_what_the_text_says_of_the_recipes_is_what_the_cards_say():
     assert abs(optimizer + sum(points.values())) < 2 and 12 < together < 18
     assert 0.5 < together - optimizer < 4  # with Muon the other five add a little
     assert all(c["metrics"]["train_accuracy"] < 0.75 for c in cards)  # nothing learned by heart
+    (crops,) = (c for c in vt.results.recorded("data_size") if c["cell"] == "vit-45000-basic-s0")
+    (modern,) = (c for c in cards if c["cell"] == "vit-modern-s0")
+    assert crops["metrics"]["test_accuracy"] > modern["metrics"]["test_accuracy"] + 0.02
+    assert crops["train"]["steps"] == modern["train"]["steps"]
+    for key in set(crops["config"]["train"]) - {"augment", "evaluations", "keep"}:
+        assert crops["config"]["train"][key] == modern["config"]["train"][key]
+    assert crops["config"]["model"] == modern["config"]["model"]
