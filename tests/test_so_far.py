@@ -35,6 +35,10 @@ def test_nothing_a_part_and_all(tmp_path, capsys):
     assert "all its 27 trainings are recorded (seeds 0, 1; 2.7 hours" in said
     assert "the rest" not in said
 
+    write([{**cards[0], "same_training_as": "shuffle/vit-none-s0"}], tmp_path)
+    experiments.so_far("recipe", tmp_path)
+    assert "2.6 hours of one core, 1 shared with other experiments)" in capsys.readouterr().out
+
 
 def test_a_card_of_no_declared_cell_is_not_counted(tmp_path, capsys):
     card = made_up_cards("recipe", lambda labels, seed: 0.5)[0]

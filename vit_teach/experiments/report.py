@@ -76,7 +76,9 @@ def so_far(experiment, folder=RESULTS):
     seeds = ", ".join(str(seed) for seed in sorted({card["seed"] for card in cards}))
     many = f"{len(cards)} of its {count}" if len(cards) < count else f"all its {count}"
     said = f"{experiment.name}: {many} trainings are recorded (seeds {seeds}; "
-    print(f"{said}{core_hours(cards):.1f} hours of one core).")
+    shared = sum("same_training_as" in card for card in cards)
+    others = f", {shared} shared with other experiments" if shared else ""
+    print(f"{said}{core_hours(cards):.1f} hours of one core{others}).")
     if len(cards) < count:
         print(f"What follows is that part. To record the rest: {command}")
     return cards
