@@ -211,3 +211,12 @@ def test_the_recorded_section_shows_what_there_is(capsys):
     )
     recorded_part(lambda cell: True)
     assert " 5,000 images: hybrid minus cnn -4.0 points (2 seeds)" in capsys.readouterr().out
+
+
+def test_what_the_text_says_came_out_is_what_the_cards_say():
+    rows = vt.experiments.rows(vt.results.recorded("bias_dial"), ["test_accuracy"])
+    test = {(r["model"], r["images"]): r["mean"] for r in rows}
+    few, many = (test["hybrid", n] - test["vit", n] for n in (5_000, 45_000))
+    assert 0 < many < 0.01 and many < few < 0.03
+    assert test["cnn", 5_000] > test["hybrid", 5_000] + 0.03
+    assert test["cnn", 45_000] > test["hybrid", 45_000]

@@ -242,3 +242,16 @@ def test_what_the_text_says_of_corners_and_moves_is_what_the_cards_say():
     assert max(by_eight) - min(by_eight) < 0.04
     assert without["vit-no-positions"][1] == min(lost[1] for lost in without.values())
     assert all(mean[m, still] > crops[m, still] for m in HEIGHTS)
+
+
+def test_what_the_text_says_of_the_dial_is_what_the_cards_say():
+    rows = vt.experiments.rows(vt.results.recorded("bias_dial"), ["test_accuracy"])
+    test = {(r["model"], r["images"]): r["mean"] for r in rows}
+    lead = {(m, n): test[m, n] - test["vit", n] for m, n in test}
+    assert lead["cnn", 5_000] > 0.05 and 0.01 < lead["cnn", 45_000] < lead["cnn", 5_000] - 0.03
+    for n in (5_000, 45_000):
+        assert lead["overlap", n] < -0.01
+        for stem in ("cct", "hybrid"):
+            assert 0 < lead[stem, n] < 0.025
+        assert test["cnn", n] == max(test[m, n] for m in ("vit", "overlap", "cct", "hybrid", "cnn"))
+    assert max(lead["cct", 5_000], lead["hybrid", 5_000]) < 0.5 * lead["cnn", 5_000]
