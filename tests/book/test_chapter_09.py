@@ -166,3 +166,24 @@ def test_what_the_text_says_of_the_recipes_is_what_the_cards_say():
     for key in set(crops["config"]["train"]) - {"augment", "evaluations", "keep"}:
         assert crops["config"]["train"][key] == modern["config"]["train"][key]
     assert crops["config"]["model"] == modern["config"]["model"]
+
+
+def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
+    models = ("vit", "hybrid", "cnn")
+    rows = vt.experiments.rows(vt.results.recorded("augmentation"), ["test_accuracy"])
+    test = {(r["model"], r["augment"], r["epochs"]): r["mean"] for r in rows}
+    crops = {m: test[m, "none", 2] - test[m, "basic", 2] for m in models}
+    strong = {m: test[m, "none", 2] - test[m, "strong+mix", 2] for m in models}
+    assert 0.03 < min(crops.values()) and max(crops.values()) < 0.05
+    assert min(strong.values()) > 0.2
+    assert max(strong, key=strong.get) == "vit" and min(strong, key=strong.get) == "cnn"
+    five = {}
+    for policy, name in (("none", "shift"), ("basic", "shuffle")):
+        for row in vt.experiments.rows(vt.results.recorded(name), ["val_accuracy"]):
+            if (
+                row.get("world", "cifar10") == "cifar10"
+                and row.get("permutation", "none") == "none"
+            ):
+                five[row["model"], policy] = row["mean"]
+    for model in models:
+        assert 0.005 < five[model, "none"] - five[model, "basic"] < crops[model]
