@@ -144,3 +144,12 @@ def test_ticks_are_round_and_few(run, low, high):
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
     first = f"{steps.pop():.0e}"[0]
     assert first in "125"
+
+
+@pytest.mark.parametrize(
+    "low, high, digits", [(0.1, 0.9, 0), (0.4, 0.44, 0), (0.7, 0.725, 1), (0.7, 0.702, 2)]
+)
+def test_no_two_ticks_look_the_same(run, low, high, digits):
+    ticks = run("grid_explorer", "(m, [low, high]) => m.ticks(low, high)", [low, high])
+    assert run("grid_explorer", "(m, [ticks]) => m.decimals(ticks)", [ticks]) == digits
+    assert len({f"{100 * tick:.{digits}f}" for tick in ticks}) == len(ticks)

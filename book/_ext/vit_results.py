@@ -27,7 +27,8 @@ def make_role(kind: str):
             place = (inliner.document.current_source, lineno)
             LOG.warning("%s: %s", rawtext, error, location=place)
             said = rawtext
-        said = said.replace(" %", "\N{NO-BREAK SPACE}%")  # no line break there in a narrow table
+        for pair in (" %", "seed "):  # no line break there in a narrow table
+            said = said.replace(pair, pair.replace(" ", "\N{NO-BREAK SPACE}"))
         return [nodes.inline(said, said, classes=["vt-number"])], []
 
     return role

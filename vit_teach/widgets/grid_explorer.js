@@ -51,6 +51,12 @@ export function ticks(low, high) {
   return found;
 }
 
+// The fewest decimals with which every height, as a per cent, stands as itself.
+export function decimals(heights) {
+  const exact = (digits) => heights.every((y) => Math.abs(Number((100 * y).toFixed(digits)) - 100 * y) < 1e-9);
+  return [0, 1, 2].find(exact) ?? 3;
+}
+
 function render({ model, el }) {
   const names = ["cells", "labels", "metrics", "metric", "x", "hidden", "seed"];
   const state = () => Object.fromEntries(names.map((name) => [name, model.get(name)]));
@@ -129,11 +135,12 @@ function render({ model, el }) {
 
   function drawAxes({ sideways, box: [left, right, top, bottom], along, up, marks, heights }, wide) {
     const parts = [], text = (x, y, anchor, content, kind = "") => parts.push(draw("text", { x, y, "text-anchor": anchor, class: kind }, content));
+    const digits = decimals(heights);
     for (const y of heights) {
       const rule = sideways ? `M${up(y)},${top}V${bottom}` : `M${left},${up(y)}H${right}`;
       parts.push(draw("path", { class: "vt-rule", d: rule }));
-      if (sideways) text(up(y), bottom + 16, "middle", percent(y, 0));
-      else text(left - 6, up(y) + 4, "end", percent(y, 0));
+      if (sideways) text(up(y), bottom + 16, "middle", percent(y, digits));
+      else text(left - 6, up(y) + 4, "end", percent(y, digits));
     }
     let last = -99;
     for (const x of marks) {
