@@ -136,11 +136,16 @@ function render({ model, el }) {
   function drawAxes({ sideways, box: [left, right, top, bottom], along, up, marks, heights }, wide) {
     const parts = [], text = (x, y, anchor, content, kind = "") => parts.push(draw("text", { x, y, "text-anchor": anchor, class: kind }, content));
     const digits = decimals(heights);
+    let end = -99; // where the number before ends, of those that stand side by side
     for (const y of heights) {
       const rule = sideways ? `M${up(y)},${top}V${bottom}` : `M${left},${up(y)}H${right}`;
       parts.push(draw("path", { class: "vt-rule", d: rule }));
-      if (sideways) text(up(y), bottom + 16, "middle", percent(y, digits));
-      else text(left - 6, up(y) + 4, "end", percent(y, digits));
+      const half = 3.6 * percent(y, digits).length;
+      if (!sideways) text(left - 6, up(y) + 4, "end", percent(y, digits));
+      else if (up(y) - half > end) {
+        end = up(y) + half;
+        text(up(y), bottom + 16, "middle", percent(y, digits));
+      }
     }
     let last = -99;
     for (const x of marks) {
