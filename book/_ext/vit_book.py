@@ -104,6 +104,17 @@ def configure(app, config) -> None:
     vit_execute.choose_cache(app, config)
 
 
+def renew_static(app, exception) -> None:
+    """Bring changed scripts and styles into a site whose pages were all up to date.
+
+    Sphinx copies static files only when it writes a page.
+    """
+    source, site = Path(app.outdir).parent / "site_static", Path(app.outdir) / "_static"
+    if exception is None and app.builder.format == "html":
+        for file in source.rglob("*.*"):
+            copy_newer(file, site / file.relative_to(source))
+
+
 def check_alternatives(app, doctree, docname) -> None:
     """Warn (and so fail the build) for every image that has no text alternative."""
     for image in doctree.findall(nodes.image):
@@ -154,5 +165,6 @@ def setup(app) -> dict:
     app.connect("doctree-resolved", check_alternatives)
     app.connect("html-page-context", vit_repository.add_launch_buttons, priority=600)
     app.connect("html-page-context", finish_page, priority=900)
+    app.connect("build-finished", renew_static)
     app.connect("build-finished", vit_repository.stamp_downloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

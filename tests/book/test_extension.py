@@ -13,6 +13,7 @@ from vit_teach.mystnb import figure_html
 
 sys.path.insert(0, str(pages.ROOT / "book" / "_ext"))
 
+import vit_book  # noqa: E402
 import vit_execute  # noqa: E402
 import vit_repository  # noqa: E402
 
@@ -58,6 +59,18 @@ def test_downloads_are_stamped_once_and_stay_valid(fork, tmp_path):
     assert [cell.id for cell in stamped.cells] == [vit_repository.CELL_ID, "a-00"]
     assert "https://github.com/alice/vit-fork" in stamped.cells[0].source
     compile(stamped.cells[0].source, "set-up", "exec")
+
+
+@pytest.mark.parametrize("failure, found", [(None, "new"), (RuntimeError(), "old")])
+def test_a_changed_script_reaches_a_site_whose_pages_are_up_to_date(failure, found, tmp_path):
+    for folder, text in (("html/_static", "old"), ("site_static", "new")):
+        file = tmp_path / folder / "vt" / "a.js"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    os.utime(tmp_path / "html" / "_static" / "vt" / "a.js", (0, 0))
+    app = SimpleNamespace(outdir=str(tmp_path / "html"), builder=SimpleNamespace(format="html"))
+    vit_book.renew_static(app, failure)
+    assert (tmp_path / "html" / "_static" / "vt" / "a.js").read_text() == found
 
 
 def test_the_cache_key_follows_the_data_at_hand(monkeypatch, tmp_path):

@@ -78,8 +78,8 @@ def result_lines(rows, x, by="model", style=None, xlabel="", log=True):
 def result_bars(rows, x, by="model", xlabel=""):
     """Mean accuracy as groups of bars: a group for each ``x``, a bar for each ``by``.
 
-    Thin lines are one standard deviation over seeds. Returns the Figure. Raises ``ValueError`` if
-    there are no rows.
+    Numbers grow from left to right; names stand in order of appearance. Thin lines are one standard
+    deviation over seeds. Returns the Figure. Raises ``ValueError`` if there are no rows.
 
     >>> import matplotlib.pyplot as plt
     >>> row = {"model": "vit", "kind": "none", "mean": 0.4, "std": None, "n": 1, "seeds": [0]}
@@ -87,6 +87,8 @@ def result_bars(rows, x, by="model", xlabel=""):
     """
     series = list(_series(rows, x, by))
     groups = list(dict.fromkeys(row[x] for row in rows))
+    if not any(isinstance(group, str) for group in groups):
+        groups.sort()
     width = 0.8 / len(series)
     opened, ax = figure(7.2, 3.6)
     for i, (name, _, members) in enumerate(series):

@@ -1,0 +1,46 @@
+"""The figures of means over seeds."""
+
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.container import BarContainer
+
+from vit_teach import plots
+
+
+def row(model, x, mean, std=None):
+    return {"model": model, "x": x, "mean": mean, "std": std, "n": 2 if std else 1, "seeds": [0]}
+
+
+def labels(axis):
+    return [text.get_text() for text in axis.get_xticklabels()]
+
+
+@pytest.mark.parametrize(
+    "groups, order", [((45000, 5000), ["5000", "45000"]), (("none", "basic"), ["none", "basic"])]
+)
+def test_groups_of_bars_stand_by_number_or_as_they_appear(groups, order):
+    means = dict(zip(groups, (0.75, 0.5), strict=True))
+    rows = [row(model, x, means[x]) for x in groups for model in ("vit", "cnn")]
+    opened = plots.result_bars(rows, "x")
+    axis = opened.axes[0]
+    assert labels(axis) == order
+    for bars in (kept for kept in axis.containers if isinstance(kept, BarContainer)):
+        places = {order[round(bar.get_x() + bar.get_width() / 2)]: bar.get_height() for bar in bars}
+        assert places == {str(groups[0]): 75, str(groups[1]): 50}
+    plt.close(opened)
+
+
+def test_lines_rise_along_x_with_a_bar_where_there_are_seeds():
+    opened = plots.result_lines([row("vit", 500, 0.5), row("vit", 50, 0.4, 0.02)], "x")
+    axis = opened.axes[0]
+    assert axis.lines[0].get_xdata().tolist() == [50, 500] and labels(axis) == ["50", "500"]
+    assert axis.lines[0].get_ydata().tolist() == [40, 50] and axis.get_xscale() == "log"
+    bars = axis.collections[0].get_segments()
+    assert [bar.tolist() for bar in bars if len(bar)] == [[[50, 38], [50, 42]]]
+    plt.close(opened)
+
+
+@pytest.mark.parametrize("draw", [plots.result_bars, plots.result_lines, plots.result_explorer])
+def test_nothing_to_draw_is_an_error(draw):
+    with pytest.raises(ValueError, match="must hold at least one row"):
+        draw([], "x")
