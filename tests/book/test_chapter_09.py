@@ -189,4 +189,11 @@ def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
         assert 0.005 < five[model, "none"] - five[model, "basic"] < crops[model]
     for model in models:
         assert test[model, "basic", 10] - test[model, "strong+mix", 10] > 0.1
-    assert abs(test["vit", "none", 10] - test["vit", "basic", 10]) < 0.005
+        assert abs(test[model, "none", 10] - test[model, "basic", 10]) < 0.005
+    for card in vt.results.recorded("augmentation"):
+        found, labels = card["metrics"], card["config"]["labels"]
+        by_heart = found["train_accuracy"] - found["val_accuracy"]
+        if labels["epochs"] == 10 and labels["augment"] == "none":
+            assert by_heart > 0.08, card["cell"]
+        elif labels["augment"] == "basic":
+            assert by_heart < 0.03 or labels["epochs"] > 10, card["cell"]
