@@ -255,3 +255,30 @@ def test_what_the_text_says_of_the_dial_is_what_the_cards_say():
             assert 0 < lead[stem, n] < 0.025
         assert test["cnn", n] == max(test[m, n] for m in ("vit", "overlap", "cct", "hybrid", "cnn"))
     assert max(lead["cct", 5_000], lead["hybrid", 5_000]) < 0.5 * lead["cnn", 5_000]
+
+
+def test_what_the_text_says_of_positions_and_reading_is_what_the_cards_say():
+    found = {}
+    for name in ("positions", "pooling"):
+        for row in vt.experiments.rows(vt.results.recorded(name)):
+            found[row["metric"], row["model"], row["images"]] = row["mean"]
+    kinds = ("vit", "vit-sincos1d", "vit-sincos2d")
+    for n in (5_000, 45_000):
+        by_kind = [found["test_accuracy", kind, n] for kind in kinds]
+        assert max(by_kind) - min(by_kind) < 0.01
+        assert found["test_accuracy", "vit-no-positions", n] < min(by_kind) - 0.05
+        read = [found["test_accuracy", name, n] for name in ("vit", "vit-class-token")]
+        assert read[0] - read[1] > 0.01
+    by_heart = {kind: found["train_accuracy", kind, 5_000] for kind in (*kinds, "vit-no-positions")}
+    assert max(by_heart, key=by_heart.get) == "vit-no-positions"
+    assert max(by_heart[kind] for kind in kinds) < by_heart["vit-no-positions"] - 0.05
+    rates = {}
+    for card in vt.results.recorded("learning_rate"):
+        labels = card["config"]["labels"]
+        if labels["model"] in ("vit", "vit-class-token"):
+            rate = card["config"]["train"]["learning_rate"]
+            rates.setdefault(labels["model"], {})[rate] = card["metrics"]["val_accuracy"]
+    token = sorted(rates["vit-class-token"].values())
+    assert token[-1] - token[-2] < 0.006
+    best = {name: max(tried, key=tried.get) for name, tried in rates.items()}
+    assert best["vit"] == 2 * best["vit-class-token"]
