@@ -66,14 +66,36 @@ def test_every_picture_has_alt_text():
             assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
 
 
-def test_one_size_of_each_family_makes_no_curve():
-    (table,) = (c.source for c in notebook().cells if "several = " in c.source)
-    for sizes, several in ((("mini",), False), (("mini", "micro"), True)):
-        cards = [card for card in made_up_cards("scale", lambda labels, seed: 0.5)
-                 if card["config"]["labels"]["model"].split("-")[1] in sizes]  # fmt: skip
-        variables = dict(chapter(), cards=cards)
-        exec(compile(table, "the table of scale", "exec"), variables)
-        assert variables["several"] is several and len(variables["rows"]) == 3 * len(sizes)
+def recorded(sizes, accuracy=0.5):
+    """The variables of the cells on recorded cards, with made-up cards of these sizes."""
+    cards = [card for card in made_up_cards("scale", lambda labels, seed: accuracy)
+             if card["config"]["labels"]["model"].split("-")[1] in sizes]  # fmt: skip
+    variables = dict(chapter(), cards=cards)
+    for cell in notebook().cells:
+        if cell.source.startswith("kept = ") or "several = " in cell.source:
+            exec(compile(cell.source, cell.id, "exec"), variables)
+    return variables
+
+
+@pytest.mark.parametrize(
+    "sizes, trained, several", [(["mini"], 3, False), (["mini", "micro"], 3 + 2 * 3, True)]
+)
+def test_one_size_of_each_family_makes_no_curve(sizes, trained, several):
+    variables = recorded(sizes)
+    assert variables["several"] is several and len(variables["rows"]) == trained
+    assert len(variables["kept"]) == 3 * len(sizes)
+    assert sum(values[-1] == "kept" for _, values in variables["rows"]) == 3 * len(sizes)
+
+
+@pytest.mark.parametrize("better", [0, 1])
+def test_of_two_rates_the_validation_images_choose(better):
+    variables = recorded(["tiny"])
+    pair = [c for c in variables["cards"] if c["cell"].startswith("vit-tiny")]
+    assert [card["cell"] for card in pair] == ["vit-tiny-s0", "vit-tiny-half-s0"]
+    pair[better]["metrics"] |= {"val_accuracy": 0.7, "test_accuracy": 0.1}
+    (choose,) = (c.source for c in notebook().cells if c.source.startswith("kept = "))
+    exec(compile(choose, "the choice", "exec"), variables)
+    assert variables["kept"]["vit-tiny"] is pair[better]
 
 
 @pytest.mark.parametrize(
