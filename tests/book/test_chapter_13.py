@@ -72,7 +72,7 @@ def recorded(sizes, accuracy=0.5):
              if card["config"]["labels"]["model"].split("-")[1] in sizes]  # fmt: skip
     variables = dict(chapter(), cards=cards)
     for cell in notebook().cells:
-        if cell.source.startswith("kept = ") or "several = " in cell.source:
+        if "\nkept = " in cell.source or "several = " in cell.source:
             exec(compile(cell.source, cell.id, "exec"), variables)
     return variables
 
@@ -93,7 +93,7 @@ def test_of_two_rates_the_validation_images_choose(better):
     pair = [c for c in variables["cards"] if c["cell"].startswith("vit-tiny")]
     assert [card["cell"] for card in pair] == ["vit-tiny-s0", "vit-tiny-half-s0"]
     pair[better]["metrics"] |= {"val_accuracy": 0.7, "test_accuracy": 0.1}
-    (choose,) = (c.source for c in notebook().cells if c.source.startswith("kept = "))
+    (choose,) = (c.source for c in notebook().cells if "\nkept = " in c.source)
     exec(compile(choose, "the choice", "exec"), variables)
     assert variables["kept"]["vit-tiny"] is pair[better]
 

@@ -4,24 +4,20 @@ from .grid import Experiment, cell
 
 SIZES = ("Mini", "Micro", "Tiny", "Small")
 FAMILIES = {"vit": "ViT", "hybrid": "Hybrid", "cnn": "ResNet"}
-MODELS = {
-    f"{name}-{size.lower()}": (f"CIFAR-{family}-{size}", {})
-    for size in SIZES
-    for name, family in FAMILIES.items()
-}
-# The rate was chosen for the smallest models. A larger one may want less: it gets a second try.
-HALF_RATE = {f"{name}-half": model for name, model in MODELS.items() if "mini" not in name}
+# The rate was chosen for the smallest models. Larger ones may want less of it, so they get more
+# tries: what the name ends with, the part of that rate, and for which sizes.
+TRIES = {"": (1.0, SIZES), "-half": (0.5, SIZES[1:]), "-quarter": (0.25, SIZES[3:])}
 QUICK = {"vit": ("CIFAR-ViT-Nano", {}), "cnn": ("CIFAR-ResNet-Nano", {})}
 
 
 def cells(quick):
     """Twelve models, five epochs each; a family takes the rate chosen for its smallest model.
 
-    All but the smallest are trained with half of that rate as well; which of the two counts is for
-    the validation images to say.
+    All but the smallest are trained with half of that rate as well, and the largest with a quarter;
+    which of them counts is for the validation images to say.
 
     >>> cells(quick=False)[0].name, cells(quick=False)[-1].name, len(cells(quick=False))
-    ('vit-mini-s0', 'cnn-small-half-s0', 21)
+    ('vit-mini-s0', 'cnn-small-quarter-s0', 24)
     """
     if quick:
         return [
@@ -30,15 +26,19 @@ def cells(quick):
             for images in (2_560, 10_240)
             for name in QUICK
         ]  # fmt: skip
-    return [_cell(name, 225_000) for name in (*MODELS, *HALF_RATE)]
+    return [
+        _cell(family, size, again, part)
+        for again, (part, sizes) in TRIES.items()
+        for size in sizes
+        for family in FAMILIES
+    ]
 
 
-def _cell(name, images):
-    family = name.split("-")[0]
+def _cell(family, size, again, part):
+    name = f"{family}-{size.lower()}{again}"
+    models = {name: (f"CIFAR-{FAMILIES[family]}-{size}", {})}
     optimizer = "adamw" if family == "cnn" else "muon"
-    factor = 0.5 if name in HALF_RATE else 1.0
-    return cell(name, images, models=MODELS | HALF_RATE, tuned=family, rate_factor=factor,
-                optimizer=optimizer)  # fmt: skip
+    return cell(name, 225_000, models=models, tuned=family, rate_factor=part, optimizer=optimizer)
 
 
 EXPERIMENT = Experiment("scale", "How does accuracy grow with compute?", cells)
