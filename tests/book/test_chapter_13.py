@@ -139,3 +139,22 @@ def test_the_fitted_exponent_of_a_sum_lies_between_its_parts():
     exponent = chapter()["exponent"]
     lengths = [64, 128, 256, 512]
     assert 1 < exponent(lengths, [n + n**2 / 200 for n in lengths]) < 2
+
+
+def test_what_the_text_says_came_out_is_what_the_cards_say():
+    variables = dict(chapter(), cards=vt.results.recorded("scale"))
+    (choose,) = (c.source for c in notebook().cells if "\nkept = " in c.source)
+    exec(compile(choose, "the choice", "exec"), variables)
+    kept = variables["kept"]
+    test = {model: card["metrics"]["test_accuracy"] for model, card in kept.items()}
+    cost = {model: card["cost"]["train_flops"] for model, card in kept.items()}
+    smallest = [test[f"{family}-mini"] for family in ("vit", "hybrid", "cnn")]
+    assert max(smallest) - min(smallest) < 0.01
+    others = [model for model in kept if not model.startswith("cnn")]
+    assert test["cnn-tiny"] > max(test[model] for model in others) + 0.01
+    assert min(cost[f"{family}-small"] for family in ("vit", "hybrid")) > 2 * cost["cnn-tiny"]
+    at = {c["config"]["labels"]["model"]: c["metrics"]["test_accuracy"] for c in variables["cards"]}
+    assert at["vit-small"] < at["vit-tiny"] - 0.01 and at["hybrid-small"] < at["hybrid-tiny"] - 0.01
+    assert at["vit-tiny"] < at["vit-tiny-half"] < at["vit-small-half"]
+    assert cost["vit-tiny"] < 0.5 * cost["vit-small"]
+    assert kept["vit-small"]["cell"] != "vit-small-s0"
