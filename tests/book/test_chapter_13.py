@@ -158,3 +158,4 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     assert at["vit-tiny"] < at["vit-tiny-half"] < at["vit-small-half"]
     assert cost["vit-tiny"] < 0.5 * cost["vit-small"]
     assert kept["vit-small"]["cell"] != "vit-small-s0"
+    assert kept["hybrid-small"]["cell"] == "hybrid-small-s0"  # at the end of its line

@@ -99,7 +99,8 @@ def result_bars(rows, x, by="model", xlabel=""):
                       color=CYCLE[i % len(CYCLE)])  # fmt: skip
         ax.bar_label(bars, fmt="%.0f", fontsize=9, padding=2)
     slanted = {"rotation": 20, "ha": "right"} if len(groups) > 6 else {}  # many names would touch
-    ax.set_xticks(range(len(groups)), [str(group) for group in groups], **slanted)
+    names = [group if isinstance(group, str) else f"{group:,}" for group in groups]
+    ax.set_xticks(range(len(groups)), names, **slanted)
     ax.set(xlabel=xlabel or x, ylabel="accuracy, %")
     opened.legend(loc="outside lower center", ncols=4)
     return opened
