@@ -11,7 +11,6 @@ import torch.nn.functional as F
 
 import vit_teach as vt
 from vit_teach import results
-from vit_teach.experiments import rows as rows_of
 
 # Figures and the clock: the built page runs them.
 SKIPPED = re.compile(r"vt\.plots\.|seconds\(|times\[|times\.items")
@@ -194,7 +193,7 @@ def test_the_box_says_that_nothing_is_recorded(monkeypatch, capsys):
 
 
 def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
-    rows = rows_of(results.recorded("augmentation"), ["test_accuracy"])
+    rows = vt.experiments.rows(results.recorded("augmentation"), ["test_accuracy"])
     test = {(r["model"], r["augment"], r["epochs"]): r["mean"] for r in rows}
     for model in ("vit", "hybrid", "cnn"):
         price = [test[model, "none", n] - test[model, "basic", n] for n in (2, 10)]
