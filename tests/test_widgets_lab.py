@@ -76,6 +76,8 @@ def page(lab, browser):
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(PATIENCE)
     page.goto(lab + "lab/tree/widgets.ipynb")
+    # A new notebook calls itself idle before it has a kernel, and Shift+Enter then opens a dialog.
+    page.locator(".jp-Toolbar-kernelName", has_text="Python 3").wait_for()
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
     for number in range(3):
         run_cell(page, number)
@@ -88,6 +90,7 @@ def run_cell(page, number):
     """Run one cell. A notebook that has just opened may not listen yet: press until it does."""
     cell = page.locator(".jp-CodeCell").nth(number)
     for _ in range(20):
+        assert (dialogs := page.locator(".jp-Dialog").all_inner_texts()) == [], dialogs
         cell.locator(".cm-content").click()
         page.keyboard.press("Shift+Enter")
         page.wait_for_timeout(3000)
