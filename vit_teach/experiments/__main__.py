@@ -150,7 +150,7 @@ def _plan(options):
     found = plan(find(options.name), options.quick, _folder(options), options.jobs)
     hours = found["seconds"] / 3600
     print(f"{options.name}: {found['done']} of {found['cells']} cells done")
-    print(f"the rest takes about {hours:.1f} hours here, {options.jobs} at a time")
+    print(f"the rest takes at most about {hours:.1f} hours here, {options.jobs} at a time")
     for name in found["waiting"]:
         print(f"  {name}")
     return 0

@@ -333,7 +333,8 @@ def plan(experiment, quick=False, folder=RESULTS, jobs=1):
     """What is done and what is left: ``{"cells", "done", "waiting", "seconds"}``.
 
     ``seconds`` is the expected time of the waiting cells on this machine, ``jobs`` at a time, with
-    the trainings they start from: one step of each different model is timed on one thread.
+    the trainings they start from: one step of each different model is timed on one thread. A
+    training that another experiment has on record counts in full here; ``run`` only copies it.
 
     >>> plan.__name__
     'plan'
