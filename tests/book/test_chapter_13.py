@@ -158,4 +158,11 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     assert at["vit-tiny"] < at["vit-tiny-half"] < at["vit-small-half"]
     assert cost["vit-tiny"] < 0.5 * cost["vit-small"]
     assert kept["vit-small"]["cell"] != "vit-small-s0"
-    assert kept["hybrid-small"]["cell"] == "hybrid-small-s0"  # at the end of its line
+    assert at["hybrid-small"] < at["hybrid-tiny-half"] < at["hybrid-small-half"]
+    for size in ("micro", "tiny", "small"):
+        assert 0.005 < test[f"hybrid-{size}"] - test[f"vit-{size}"] < 0.02
+        assert 1.1 < cost[f"hybrid-{size}"] / cost[f"vit-{size}"] < 1.3
+        assert test[f"hybrid-{size}"] < test[f"cnn-{size}"] - (0 if size == "micro" else 0.02)
+    for family in ("vit", "hybrid"):
+        assert 0 < test[f"{family}-small"] - test[f"{family}-tiny"] < 0.01
+        assert cost[f"{family}-small"] > 2 * cost[f"{family}-tiny"]
