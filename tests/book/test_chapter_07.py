@@ -1,11 +1,9 @@
 """Chapter 7: what it builds by hand equals the package, its counts are right, its solutions run."""
 
 import functools
-import re
 
+import chapters
 import matplotlib.pyplot as plt
-import nbformat
-import pages
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,19 +13,14 @@ import vit_teach as vt
 from vit_teach import probe
 from vit_teach.hybrid import ConvStem, HybridConfig
 
-FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-
-
-@functools.cache
-def cells():
-    return nbformat.read(pages.ROOT / "book/07_hybrid.ipynb", as_version=4).cells
+NAME = "07_hybrid"
 
 
 @functools.cache
 def chapter():
     """The variables of the chapter after its cells, without figures and without training."""
     variables = {}
-    for cell in cells():
+    for cell in chapters.cells(NAME):
         live = "live-run" in cell.metadata.get("tags", [])
         if cell.cell_type == "code" and not live and "vt.plots." not in cell.source:
             exec(compile(cell.source, f"07_hybrid: {cell.id}", "exec"), variables)
@@ -35,28 +28,8 @@ def chapter():
     return variables
 
 
-def exercises():
-    text = "\n".join(c.source for c in cells() if c.cell_type == "markdown")
-    text = text.split("\n## What the paper says")[0]
-    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
-
-
 def same(first, second, tolerance=1e-12):
     torch.testing.assert_close(first, second, rtol=0, atol=tolerance)
-
-
-def test_every_exercise_has_a_head_a_hint_and_a_solution_with_code():
-    assert len(exercises()) == 5
-    for exercise in exercises():
-        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
-        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
-        assert "assert" in FENCE.findall(exercise)[-1]
-
-
-@pytest.mark.parametrize("number", range(5))
-def test_the_solution_runs(number):
-    code = "\n".join(FENCE.findall(exercises()[number]))
-    exec(compile(code, f"solution {number + 1}", "exec"), dict(chapter()))
 
 
 def scattered(stem, seed=0):
@@ -67,6 +40,12 @@ def scattered(stem, seed=0):
         if tensor.is_floating_point():
             tensor.uniform_(0.1, 1, generator=generator).sub_(0.3 * (tensor.ndim == 4))
     return stem
+
+
+@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
+def test_the_solution_runs(number):
+    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
+    exec(code, dict(chapter()))
 
 
 @pytest.mark.parametrize(
@@ -174,15 +153,6 @@ def test_the_quick_run_of_the_chapter_is_small_and_of_three_models():
     assert max(macs) < 3e6 and max(macs) / min(macs) < 1.1
 
 
-def test_every_picture_has_alt_text_and_a_word_on_what_to_see():
-    drawn = [i for i, c in enumerate(cells()) if c.cell_type == "code" and "vt.plots." in c.source]
-    assert len(drawn) == 7
-    for i in drawn:
-        assert cells()[i + 1].cell_type == "markdown"
-        if "window_explorer" not in cells()[i].source:  # a plotly figure carries its own text
-            assert len(cells()[i].metadata["mystnb"]["image"]["alt"]) > 60
-
-
 # --- The recorded section, on made-up cards ----------
 
 HEIGHTS = {"vit": 0.5, "overlap": 0.52, "cct": 0.54, "hybrid": 0.56, "cnn": 0.6}
@@ -194,7 +164,7 @@ def recorded_part(keep):
         cards = made_up_cards("bias_dial", lambda labels, seed: HEIGHTS[labels["model"]], keep=keep)
         patch.setattr(vt.experiments, "so_far", lambda name: cards)
         variables = {"vt": vt}
-        for cell in cells():
+        for cell in chapters.cells(NAME):
             if cell.cell_type == "code" and cell.id.startswith("07-recorded-"):
                 exec(compile(cell.source, f"07_hybrid: {cell.id}", "exec"), variables)
     plt.close("all")

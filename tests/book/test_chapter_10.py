@@ -3,9 +3,8 @@
 import functools
 import re
 
+import chapters
 import matplotlib.pyplot as plt
-import nbformat
-import pages
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,24 +13,18 @@ from card_tools import made_up
 import vit_teach as vt
 from vit_teach import probe
 
+NAME = "10_inductive_bias"
 # Figures, the long curves, and the live trainings: the built page runs them.
 SKIPPED = re.compile(
     r"vt\.plots\.|equivariance, invariance = |maps\[name\]|corner_run|vt\.experiments"
 )
-FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-EXERCISES = 6
-
-
-@functools.cache
-def notebook():
-    return nbformat.read(pages.ROOT / "book" / "10_inductive_bias.ipynb", as_version=4)
 
 
 @functools.cache
 def chapter():
     """The variables of the chapter after its cells, without the skipped ones."""
     variables = {}
-    for cell in notebook().cells:
+    for cell in chapters.cells(NAME):
         skipped = SKIPPED.search(cell.source) or cell.id.startswith("10-recorded-")
         if cell.cell_type == "code" and not skipped:
             exec(compile(cell.source, f"chapter 10: {cell.id}", "exec"), variables)
@@ -39,37 +32,10 @@ def chapter():
     return variables
 
 
-def exercises():
-    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
-    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
-
-
-def solution(number):
-    return "\n".join(FENCE.findall(exercises()[number]))
-
-
-def test_every_exercise_has_hints_and_a_solution_with_code():
-    assert len(exercises()) == EXERCISES
-    for number, exercise in enumerate(exercises()):
-        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
-        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
-        assert "assert" in solution(number)
-
-
-@pytest.mark.parametrize("number", range(EXERCISES))
+@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
 def test_the_solution_runs(number):
-    code = compile(solution(number), f"solution {number + 1}", "exec")
+    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
     exec(code, dict(chapter()))
-
-
-def test_every_picture_has_alt_text_and_a_word_on_what_to_see():
-    cells = notebook().cells
-    for cell, after in zip(cells, cells[1:], strict=False):
-        if cell.cell_type == "code" and "vt.plots." in cell.source:
-            shown_once = cell.source.rstrip().removesuffix("# fmt: skip").rstrip().endswith(";")
-            assert shown_once or cell.source.startswith("if ")
-            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
-            assert after.cell_type == "markdown" or "print(" in after.source
 
 
 def test_the_four_pixel_world_by_counting_by_hand():
@@ -162,7 +128,7 @@ def recorded_part(keep):
 
         patch.setattr(vt.experiments, "so_far", so_far)
         variables = dict(chapter())
-        for cell in notebook().cells:
+        for cell in chapters.cells(NAME):
             if cell.cell_type == "code" and (
                 cell.id.startswith("10-recorded-") or PRELUDE.search(cell.source)
             ):

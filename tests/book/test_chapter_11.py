@@ -1,24 +1,14 @@
 """Chapter 11: its parts are fair, its formulas hold, its solutions run, its records are shown."""
 
 import functools
-import re
 
-import nbformat
-import pages
+import chapters
 import pytest
 import torch
-from card_tools import made_up_cards
 
 import vit_teach as vt
 
-DRAWN = re.compile(r"^\s*vt\.plots\..*$", re.M)
-FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-EXERCISES = 3
-
-
-@functools.cache
-def notebook():
-    return nbformat.read(pages.ROOT / "book" / "11_data_size.ipynb", as_version=4)
+NAME = "11_data_size"
 
 
 def accuracy(labels, seed):
@@ -28,59 +18,18 @@ def accuracy(labels, seed):
     return 0.1 + 0.12 * (tens + shift) + 0.001 * seed
 
 
-def run_cells(start, variables, recorded):
-    """Run the code cells from the one that holds ``start`` on, without drawing."""
-    reached = start is None
-    with pytest.MonkeyPatch.context() as patch:
-        quick = functools.partial(made_up_cards, accuracy=accuracy, quick=True)
-        patch.setattr(vt.experiments, "quick", quick)
-        kept = functools.partial(made_up_cards, accuracy=accuracy)
-        patch.setattr(vt.experiments, "so_far", kept if recorded else lambda name: [])
-        for cell in notebook().cells:
-            if cell.cell_type == "code":
-                reached = reached or start in cell.source
-                if reached:
-                    source = DRAWN.sub(lambda m: re.match(r"\s*", m[0])[0] + "None", cell.source)
-                    exec(compile(source, f"chapter 11: {cell.id}", "exec"), variables)
-    return variables
-
-
 @functools.cache
 def chapter():
     """The variables of the chapter after its cells: live runs made up, nothing recorded."""
-    variables = run_cells(None, {}, recorded=False)
+    variables = chapters.run_on_made_up_cards(NAME, accuracy)
     torch.set_printoptions(profile="default")
     return variables
 
 
-def exercises():
-    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
-    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
-
-
-def solution(number):
-    return "\n".join(FENCE.findall(exercises()[number]))
-
-
-def test_every_exercise_has_hints_and_a_solution_with_code():
-    assert len(exercises()) == EXERCISES
-    for number, exercise in enumerate(exercises()):
-        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
-        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
-        assert "assert" in solution(number)
-
-
-@pytest.mark.parametrize("number", range(EXERCISES))
+@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
 def test_the_solution_runs(number):
-    exec(compile(solution(number), f"solution {number + 1}", "exec"), dict(chapter()))
-
-
-def test_every_picture_has_alt_text_and_a_word_after_it():
-    cells = notebook().cells
-    for cell, after in zip(cells, cells[1:], strict=False):
-        if cell.cell_type == "code" and "vt.plots." in cell.source:
-            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
-            assert after.cell_type == "markdown"
+    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
+    exec(code, dict(chapter()))
 
 
 @pytest.mark.parametrize("sizes", [(40, 40, 40), (7, 30, 19)])
@@ -104,13 +53,14 @@ def test_the_table_of_the_paper_says_what_the_text_says_of_it():
 
 
 def test_the_chapter_says_what_is_recorded_whether_it_is_nothing_or_all(capsys):
-    full = dict(chapter())
+    run = functools.partial(chapters.run_on_made_up_cards, NAME, accuracy)
+    chapter()
     capsys.readouterr()
-    nothing = run_cells("def gaps", dict(full), recorded=False)
+    nothing = run(dict(chapter()), start="def gaps")
     printed = capsys.readouterr().out
     assert nothing["found"] == []
     assert "no recorded curves yet" in printed and "recorded, " not in printed
-    run_cells('so_far("data_size")', full, recorded=True)
+    run(dict(chapter()), start='so_far("data_size")', recorded=True)
     printed = capsys.readouterr().out
     assert "recorded, basic       5,000 images: CNN minus ViT +12.0 points, ± 0.1, clear" in printed
     assert "basic: CNN with 500 images has 54.5%; ViT: 10.0 times as many" in printed

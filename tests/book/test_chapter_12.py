@@ -3,8 +3,7 @@
 import functools
 import re
 
-import nbformat
-import pages
+import chapters
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,22 +12,16 @@ from safetensors.torch import save_file
 import vit_teach as vt
 from vit_teach.shapes import shapes
 
+NAME = "12_transfer"
 # The figures, the timings and the live training: the built page runs them.
 SKIPPED = re.compile(r"vt\.plots\.|vt\.experiments\.quick|samples\(model|deviation \{spread")
-FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-EXERCISES = 3
-
-
-@functools.cache
-def notebook():
-    return nbformat.read(pages.ROOT / "book" / "12_transfer.ipynb", as_version=4)
 
 
 @functools.cache
 def chapter():
     """The variables of the chapter after its cells, without the skipped ones and with less data."""
     variables = {}
-    for cell in notebook().cells:
+    for cell in chapters.cells(NAME):
         if cell.cell_type == "code" and not SKIPPED.search(cell.source):
             source = cell.source.replace("subset(200)", "subset(20)").split("trainer =")[0]
             exec(compile(source, f"chapter 12: {cell.id}", "exec"), variables)
@@ -36,36 +29,10 @@ def chapter():
     return variables
 
 
-def markdown():
-    return "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
-
-
-def exercises():
-    return re.split(r"^### Exercise \d+", markdown(), flags=re.M)[1:]
-
-
-def solution(number):
-    return "\n".join(FENCE.findall(exercises()[number]))
-
-
-def test_every_exercise_has_hints_and_a_solution_with_code():
-    assert len(exercises()) == EXERCISES
-    for number, exercise in enumerate(exercises()):
-        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
-        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
-        assert "assert" in solution(number)
-
-
-@pytest.mark.parametrize("number", range(EXERCISES))
+@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
 def test_the_solution_runs(number):
-    exec(compile(solution(number), f"solution {number + 1}", "exec"), dict(chapter()))
-
-
-def test_every_picture_has_alt_text():
-    for cell in notebook().cells:
-        if cell.cell_type == "code" and "vt.plots." in cell.source:
-            assert cell.source.rstrip().endswith(";")
-            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
+    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
+    exec(code, dict(chapter()))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +100,11 @@ def test_the_optional_cell_runs_on_a_file_with_random_weights(tmp_path):
     )
     path = tmp_path / "model.safetensors"
     save_file(vt.checkpoints.to_timm(released.state_dict()), path)
-    block = next(code for code in FENCE.findall(markdown()) if "vt.released.load" in code)
+    block = next(
+        code
+        for code in chapters.FENCE.findall(chapters.markdown(NAME))
+        if "vt.released.load" in code
+    )
     for old, new in {
         'name = "timm:vit_tiny_patch16_224.augreg_in21k"': f"name = {str(path)!r}",
         'vt.data.load("cifar10", "train").hold_out(5000, seed=0)': "pictures.hold_out(20, seed=0)",

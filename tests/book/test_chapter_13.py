@@ -3,30 +3,23 @@
 import functools
 import re
 
-import nbformat
-import pages
+import chapters
 import pytest
 from card_tools import made_up_cards
 
 import vit_teach as vt
 
+NAME = "13_scale"
 # The timings, the figures and the live training: the built page runs them.
 SKIPPED = re.compile(r"samples\(part|vt\.plots\.|vt\.experiments\.quick|card in quick|medians")
-FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-EXERCISES = 3
 EXPONENT = re.compile(r"def exponent.*?item\(\)\n", re.S)
-
-
-@functools.cache
-def notebook():
-    return nbformat.read(pages.ROOT / "book" / "13_scale.ipynb", as_version=4)
 
 
 @functools.cache
 def chapter():
     """The variables of the chapter after its cells, without the skipped ones."""
     variables = {}
-    for cell in notebook().cells:
+    for cell in chapters.cells(NAME):
         if cell.cell_type != "code":
             continue
         source = cell.source
@@ -37,44 +30,21 @@ def chapter():
     return variables
 
 
-def exercises():
-    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
-    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
-
-
-def solution(number):
-    return "\n".join(FENCE.findall(exercises()[number]))
-
-
-def test_every_exercise_has_hints_and_a_solution_with_code():
-    assert len(exercises()) == EXERCISES
-    for number, exercise in enumerate(exercises()):
-        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
-        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
-        assert "assert" in solution(number)
-
-
-@pytest.mark.parametrize("number", range(EXERCISES))
-def test_the_solution_runs(number):
-    exec(compile(solution(number), f"solution {number + 1}", "exec"), dict(chapter()))
-
-
-def test_every_picture_has_alt_text():
-    for cell in notebook().cells:
-        if cell.cell_type == "code" and "vt.plots." in cell.source:
-            assert cell.source.rstrip().endswith(";") or cell.source.startswith("if ")
-            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
-
-
 def recorded(sizes):
     """The variables of the cells on recorded cards, with made-up cards of these sizes."""
     cards = [card for card in made_up_cards("scale", lambda labels, seed: 0.5)
              if card["config"]["labels"]["model"].split("-")[1] in sizes]  # fmt: skip
     variables = dict(chapter(), cards=cards)
-    for cell in notebook().cells:
+    for cell in chapters.cells(NAME):
         if "\nkept = " in cell.source or "several = " in cell.source:
             exec(compile(cell.source, cell.id, "exec"), variables)
     return variables
+
+
+@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
+def test_the_solution_runs(number):
+    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
+    exec(code, dict(chapter()))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +63,7 @@ def test_of_two_rates_the_validation_images_choose(better):
     pair = [c for c in variables["cards"] if c["cell"].startswith("vit-tiny")]
     assert [card["cell"] for card in pair] == ["vit-tiny-s0", "vit-tiny-half-s0"]
     pair[better]["metrics"] |= {"val_accuracy": 0.7, "test_accuracy": 0.1}
-    (choose,) = (c.source for c in notebook().cells if "\nkept = " in c.source)
+    (choose,) = (c.source for c in chapters.cells(NAME) if "\nkept = " in c.source)
     exec(compile(choose, "the choice", "exec"), variables)
     assert variables["kept"]["vit-tiny"] is pair[better]
 
@@ -117,8 +87,8 @@ def test_table_6_holds_the_numbers_of_the_package_and_of_chapter_7():
     plain = {row[0].split(",")[0]: row[-1] for row in table["ViT"] if "14 ep." not in row[0]}
     printed = {name: value for name, epochs, value in vt.cost.PAPER_TABLE6 if epochs == 7}
     assert {f"ViT-{name}": value for name, value in plain.items()} == printed
-    seven = nbformat.read(pages.ROOT / "book" / "07_hybrid.ipynb", as_version=4)
-    cell = next(c for c in seven.cells if c.source.startswith("# name, epochs, accuracy in %"))
+    seven = chapters.cells("07_hybrid")
+    cell = next(c for c in seven if c.source.startswith("# name, epochs, accuracy in %"))
     variables = {}
     exec(cell.source.split("for name")[0], variables)
     pairs = [(row[2], row[3], row[4], row[5]) for row in variables["table6"]]
@@ -143,7 +113,7 @@ def test_the_fitted_exponent_of_a_sum_lies_between_its_parts():
 
 def test_what_the_text_says_came_out_is_what_the_cards_say():
     variables = dict(chapter(), cards=vt.results.recorded("scale"))
-    (choose,) = (c.source for c in notebook().cells if "\nkept = " in c.source)
+    (choose,) = (c.source for c in chapters.cells(NAME) if "\nkept = " in c.source)
     exec(compile(choose, "the choice", "exec"), variables)
     kept = variables["kept"]
     test = {model: card["metrics"]["test_accuracy"] for model, card in kept.items()}

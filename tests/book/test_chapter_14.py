@@ -3,65 +3,31 @@
 import functools
 import re
 
-import nbformat
-import pages
+import chapters
 import pytest
 import torch
 
 from vit_teach import attention_maps
 
+NAME = "14_attention_maps"
 SKIPPED = re.compile(r"vt\.plots\.(?!cosine|principal)|vt\.widgets\.")  # the built page draws them
-FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-EXERCISES = 3
-
-
-@functools.cache
-def notebook():
-    return nbformat.read(pages.ROOT / "book" / "14_attention_maps.ipynb", as_version=4)
 
 
 @functools.cache
 def chapter():
     """The variables of the chapter after its cells, without its figures."""
     variables = {}
-    for cell in notebook().cells:
+    for cell in chapters.cells(NAME):
         if cell.cell_type == "code" and not SKIPPED.search(cell.source):
             exec(compile(cell.source, f"chapter 14: {cell.id}", "exec"), variables)
     torch.set_printoptions(profile="default")
     return variables
 
 
-def exercises():
-    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
-    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
-
-
-def solution(number):
-    return "\n".join(FENCE.findall(exercises()[number]))
-
-
-def test_every_exercise_has_hints_and_a_solution_with_code():
-    assert len(exercises()) == EXERCISES
-    for number, exercise in enumerate(exercises()):
-        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
-        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
-        assert "assert" in solution(number)
-
-
-@pytest.mark.parametrize("number", range(EXERCISES))
+@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
 def test_the_solution_runs(number):
-    code = compile(solution(number), f"solution {number + 1}", "exec")
+    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
     exec(code, dict(chapter()))
-
-
-def test_every_picture_has_alt_text_and_a_word_on_what_to_see():
-    cells = notebook().cells
-    for cell, after in zip(cells, cells[1:], strict=False):
-        if cell.cell_type == "code" and SKIPPED.search(cell.source):
-            assert after.cell_type == "markdown"
-            if "vt.plots." in cell.source:
-                assert cell.source.rstrip().endswith(";")
-                assert len(cell.metadata["mystnb"]["image"]["alt"]) > 60
 
 
 def test_every_comparison_has_both_controls():
@@ -75,7 +41,7 @@ def test_every_comparison_has_both_controls():
 
 def test_no_finding_about_the_weights_is_written_into_the_prose():
     """Numbers of pixels in the text are closed forms; what was measured is in the outputs."""
-    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
+    text = "\n".join(c.source for c in chapters.cells(NAME) if c.cell_type == "markdown")
     found = set(re.findall(r"(\d+(?:\.\d+)?) px", text))
     assert found <= {"16.55", "116.5", "115.5", "4", "12", "200"}
 

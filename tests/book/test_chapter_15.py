@@ -3,8 +3,7 @@
 import functools
 import re
 
-import nbformat
-import pages
+import chapters
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,22 +11,16 @@ import torch.nn.functional as F
 import vit_teach as vt
 from vit_teach import results
 
+NAME = "15_strengths_limits"
 # Figures and the clock: the built page runs them.
 SKIPPED = re.compile(r"vt\.plots\.|seconds\(|times\[|times\.items")
-FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-EXERCISES = 3
-
-
-@functools.cache
-def notebook():
-    return nbformat.read(pages.ROOT / "book" / "15_strengths_limits.ipynb", as_version=4)
 
 
 @functools.cache
 def chapter():
     """The variables of the chapter after its cells; of a timed cell only its functions."""
     variables = {}
-    for cell in notebook().cells:
+    for cell in chapters.cells(NAME):
         if cell.cell_type != "code":
             continue
         source = cell.source
@@ -38,35 +31,21 @@ def chapter():
     return variables
 
 
-def exercises():
-    text = "\n".join(c.source for c in notebook().cells if c.cell_type == "markdown")
-    text = text.split("\n## What the paper says")[0]
-    return re.split(r"^### Exercise \d+", text, flags=re.M)[1:]
-
-
 def same(first, second, tolerance=1e-12):
     torch.testing.assert_close(first, second, rtol=0, atol=tolerance)
 
 
-def test_every_exercise_has_a_head_hints_and_a_solution_with_code():
-    assert len(exercises()) == EXERCISES
-    for exercise in exercises():
-        assert re.search(r"\*Level: (easy|medium|hard) · \d+ min · Goal: .+\*", exercise)
-        assert "{dropdown} Hint" in exercise and "{dropdown} Solution" in exercise
-        assert "assert" in FENCE.findall(exercise)[-1]
-
-
-@pytest.mark.parametrize("number", range(EXERCISES))
+@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
 def test_the_solution_runs(number):
-    code = "\n".join(FENCE.findall(exercises()[number]))
-    exec(compile(code, f"solution {number + 1}", "exec"), dict(chapter()))
+    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
+    exec(code, dict(chapter()))
 
 
 def test_cells_that_show_a_change_are_short():
     """What a descendant changes fits in a dozen lines of a function."""
     named = ("with_distillation", "same_window", "masked_attention", "encode_visible",
              "dino_loss", "follow", "with_registers", "enlarge", "flexi")  # fmt: skip
-    code = "\n\n\n".join(c.source for c in notebook().cells if c.cell_type == "code")
+    code = "\n\n\n".join(c.source for c in chapters.cells(NAME) if c.cell_type == "code")
     for name in named:
         body = re.search(rf"^def {name}\(.*?(?=\n\S)", code + "\nend", re.M | re.S).group()
         assert len(body.rstrip().splitlines()) <= 12, name

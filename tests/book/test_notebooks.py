@@ -1,11 +1,16 @@
 """The committed chapters: clean, short cells, one set-up line, nothing left over."""
 
 import ast
+import re
 
+import chapters
 import nbformat
 import pages
 import pytest
 
+# Chapters 1 and 2 give each exercise a check of its own; their test runs both.
+WITH_EXERCISES = [name.removeprefix("book/") for name in pages.CHAPTERS
+                  if re.match(r"book/(0[3-9]|1\d)_", name)]  # fmt: skip
 ALLOWED_IMPORTS = {"vit_teach", "torch", "torchvision", "matplotlib"}
 
 
@@ -67,3 +72,28 @@ def test_nothing_is_left_to_do(notebook):
     text = "\n".join(cell.source for cell in notebook.cells)
     for word in ("TODO", "FIXME", "XXX", "lorem ipsum"):
         assert word not in text
+
+
+@pytest.mark.parametrize("name", WITH_EXERCISES)
+def test_every_exercise_has_a_head_a_hint_and_a_solution_with_code(name):
+    exercises = chapters.exercises(name)
+    assert [int(text[0]) for text in exercises] == list(range(1, len(exercises) + 1))
+    assert len(exercises) >= 3
+    for number, text in enumerate(exercises):
+        head = r"^\*Level: (easy|medium|hard) · \d+ min[^·]* · Goal: .+\*$"
+        assert len(re.findall(head, text, re.M)) == 1
+        assert "{dropdown} Hint" in text and text.count("{dropdown} Solution") == 1
+        # What the last solution of chapter 8 finds depends on the reader's data and patience.
+        assert "assert" in chapters.solution(name, number) or (name, number) == ("08_training", 4)
+
+
+def test_every_picture_has_alt_text_is_shown_once_and_has_a_word_after_it(notebook):
+    for number, cell in enumerate(notebook.cells):
+        source = cell.source.rstrip().removesuffix("# fmt: skip").rstrip()
+        drawn = "vt.plots." in source and (source.endswith(";") or source.startswith("if "))
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
+        assert (alt is not None) == drawn, cell.id
+        if drawn:
+            assert len(alt) > 60, cell.id
+            after = notebook.cells[number + 1 : number + 3]
+            assert any(cell.cell_type == "markdown" for cell in after), cell.id
