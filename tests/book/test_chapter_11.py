@@ -98,3 +98,25 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     assert min(gain.values()) == gain["cnn"]
     for n in gap:
         assert mean["vit", n] < mean["hybrid", n] < mean["cnn", n]
+
+
+def test_what_the_text_says_of_strong_augmentation_is_what_the_cards_say():
+    cards = vt.results.recorded("data_size")
+    rows = vt.experiments.rows(cards, ["test_accuracy"])
+    mean = {(r["model"], r["images"], r["augment"]): r["mean"] for r in rows}
+    models, few, many = ("vit", "hybrid", "cnn"), (500, 1_500), (5_000, 15_000, 45_000)
+    gain = {(m, n): mean[m, n, "strong+mix"] - mean[m, n, "basic"]
+            for m in models for n in few + many}  # fmt: skip
+    assert min(gain[m, n] for m in models for n in few) > 0.01
+    assert max(gain[m, n] for m in models for n in many) < -0.03
+    for n in (1_500, *many):
+        assert gain["cnn", n] < min(gain["vit", n], gain["hybrid", n])
+    for model in models:
+        light = {n: mean[model, n, "basic"] for n in few + many}
+        worth = chapter()["images_needed"](light, mean[model, 500, "strong+mix"])
+        assert 1_000 < worth < 1_500
+        level = [mean[model, n, "strong+mix"] for n in many]
+        assert max(level) - min(level) < 0.011
+    early = {c["config"]["labels"]["augment"]: c["train"]["kept_step"] / c["train"]["steps"]
+             for c in cards if c["cell"].startswith("vit-500-") and c["seed"] == 0}  # fmt: skip
+    assert early["basic"] < 0.11 and 0.45 < early["strong+mix"] < 0.55
