@@ -145,3 +145,18 @@ def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
             assert by_heart > 0.08, card["cell"]
         elif labels["augment"] == "basic":
             assert by_heart < 0.03 or labels["epochs"] > 10, card["cell"]
+
+
+def test_what_the_text_says_of_thirty_passes_is_what_the_cards_say():
+    cards = {c["cell"]: c for c in vt.results.recorded("augmentation")}
+    policies = ("none", "basic", "strong+mix")
+    none, crops, strong = (cards[f"vit-{policy}-30-s0"] for policy in policies)
+    test = {c["cell"]: c["metrics"]["test_accuracy"] for c in cards.values()}
+    assert test[crops["cell"]] > test[none["cell"]] + 0.02
+    behind = [test[f"vit-basic-{n}-s0"] - test[f"vit-strong+mix-{n}-s0"] for n in (2, 10, 30)]
+    assert behind[0] > behind[1] > behind[2] > 0.01
+    curve = none["curves"]
+    assert curve["train_accuracy"][-1] > 0.99
+    passes = none["train"]["kept_step"] / none["train"]["steps"] * 30
+    assert 16.5 < passes < 17.5
+    assert curve["val_accuracy"][-1] < max(curve["val_accuracy"]) - 0.02
