@@ -41,8 +41,7 @@ def test_every_comparison_has_both_controls():
 
 def test_no_finding_about_the_weights_is_written_into_the_prose():
     """Numbers of pixels in the text are closed forms; what was measured is in the outputs."""
-    text = "\n".join(c.source for c in chapters.cells(NAME) if c.cell_type == "markdown")
-    found = set(re.findall(r"(\d+(?:\.\d+)?) px", text))
+    found = set(re.findall(r"(\d+(?:\.\d+)?) px", chapters.markdown(NAME)))
     assert found <= {"16.55", "116.5", "115.5", "4", "12", "200"}
 
 

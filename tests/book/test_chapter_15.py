@@ -45,7 +45,7 @@ def test_cells_that_show_a_change_are_short():
     """What a descendant changes fits in a dozen lines of a function."""
     named = ("with_distillation", "same_window", "masked_attention", "encode_visible",
              "dino_loss", "follow", "with_registers", "enlarge", "flexi")  # fmt: skip
-    code = "\n\n\n".join(c.source for c in chapters.cells(NAME) if c.cell_type == "code")
+    code = "\n\n\n".join(cell.source for cell in chapters.code_cells(NAME))
     for name in named:
         body = re.search(rf"^def {name}\(.*?(?=\n\S)", code + "\nend", re.M | re.S).group()
         assert len(body.rstrip().splitlines()) <= 12, name
