@@ -190,3 +190,29 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     assert 0 < many < 0.01 and many < few < 0.03
     assert test["cnn", 5_000] > test["hybrid", 5_000] + 0.03
     assert test["cnn", 45_000] > test["hybrid", 45_000]
+
+
+def test_what_the_text_says_of_a_longer_run_is_what_the_cards_say():
+    """Same models and recipe at two, five, ten and thirty passes; the CNN is unsteady till late."""
+    cards = {c["cell"]: c for c in vt.results.recorded("augmentation")}
+    five = {c["cell"]: c for c in vt.results.recorded("bias_dial")}
+    test = {}
+    for model in ("vit", "hybrid", "cnn"):
+        run = {n: cards[f"{model}-basic-{n}-s0"] for n in (2, 10, 30)}
+        run[5] = five[f"{model}-45000-s0"]
+        for passes, card in run.items():
+            assert abs(card["train"]["epochs"] - passes) < 0.01
+            assert card["config"]["model"] == run[30]["config"]["model"]
+            changed = {"evaluations"}
+            for key in set(card["config"]["train"]) - changed:
+                assert card["config"]["train"][key] == run[30]["config"]["train"][key], key
+            test[model, passes] = card["metrics"]["test_accuracy"]
+    for passes in (2, 5, 10):
+        assert 0 < test["hybrid", passes] - test["vit", passes] < 0.02
+        assert test["hybrid", passes] < test["cnn", passes]
+    assert test["hybrid", 30] > test["vit", 30] + 0.03
+    assert test["hybrid", 30] > test["cnn", 30] + 0.01
+    gain = {model: test[model, 30] - test[model, 2] for model in ("vit", "hybrid", "cnn")}
+    assert max(gain, key=gain.get) == "hybrid"
+    looks = cards["cnn-basic-30-s0"]["curves"]["val_accuracy"]
+    assert max(a - b for a, b in zip(looks[20:], looks[21:], strict=False)) > 0.05

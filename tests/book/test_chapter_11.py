@@ -98,6 +98,10 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     assert min(gain.values()) == gain["cnn"]
     for n in gap:
         assert mean["vit", n] < mean["hybrid", n] < mean["cnn", n]
+    longer = {c["cell"]: c["metrics"]["test_accuracy"] for c in vt.results.recorded("augmentation")}
+    thirty, ten = ({m: longer[f"{m}-basic-{n}-s0"] for m in gain} for n in (30, 10))
+    assert thirty["cnn"] - ten["cnn"] < min(thirty[m] - ten[m] for m in ("vit", "hybrid"))
+    assert thirty["hybrid"] > thirty["cnn"] + 0.01
 
 
 def test_what_the_text_says_of_strong_augmentation_is_what_the_cards_say():

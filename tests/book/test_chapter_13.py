@@ -138,3 +138,9 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     for family in ("vit", "hybrid"):
         assert 0 < test[f"{family}-small"] - test[f"{family}-tiny"] < 0.01
         assert cost[f"{family}-small"] > 2 * cost[f"{family}-tiny"]
+    longer = {c["cell"]: c for c in vt.results.recorded("augmentation")}
+    for family in ("vit", "hybrid", "cnn"):
+        card = longer[f"{family}-basic-30-s0"]
+        assert card["cost"]["macs"] == kept[f"{family}-mini"]["cost"]["macs"]
+        assert card["cost"]["train_flops"] < 0.7 * cost[f"{family}-small"]
+        assert card["metrics"]["test_accuracy"] > test[f"{family}-small"] + 0.01
