@@ -12,9 +12,10 @@ def cells(quick):
     """Models x policies x epochs on all images; which look to keep is chosen by validation.
 
     Ten epochs with and without strong augmentation are trainings of the experiment data_size too.
+    The last cell is a control: the CNN's longest run, unsteady at its rate, at half of it.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))
-    ('vit-none-2-s0', 45)
+    ('vit-none-2-s0', 46)
     """
     if quick:
         return [
@@ -32,6 +33,10 @@ def cells(quick):
         if seed in seeds
         for policy in POLICIES
         for name in NAMES
+    ] + [
+        cell("cnn-half", 45_000 * 30, models={"cnn-half": MODELS["cnn"]}, n=45_000, keep="best",
+             labels={"augment": "basic", "epochs": 30}, tuned="cnn", rate_factor=0.5,
+             optimizer="adamw")
     ]  # fmt: skip
 
 
