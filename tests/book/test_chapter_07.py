@@ -216,3 +216,7 @@ def test_what_the_text_says_of_a_longer_run_is_what_the_cards_say():
     assert max(gain, key=gain.get) == "hybrid"
     looks = cards["cnn-basic-30-s0"]["curves"]["val_accuracy"]
     assert max(a - b for a, b in zip(looks[20:], looks[21:], strict=False)) > 0.05
+    control = cards["cnn-half-basic-30-s0"]
+    rates = [c["config"]["train"]["learning_rate"] for c in (control, cards["cnn-basic-30-s0"])]
+    assert rates[0] == rates[1] / 2
+    assert abs(control["metrics"]["test_accuracy"] - test["cnn", 30]) < 0.005

@@ -171,6 +171,14 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     lost = {m: test[m, "none"] - test[m, "patches"] for m in HEIGHTS}
     assert max(abs(lost["vit"]), abs(lost["vit-no-positions"])) < 0.015 < 0.1 < lost["cnn"]
     assert 0.35 < lost["hybrid"] / lost["cnn"] < 0.65
+    spread = {
+        (r["model"], r["permutation"]): r["std"]
+        for r in rows
+        if r["metric"] == names[0] and r["n"] == 3
+    }
+    assert len(spread) == 12
+    for m in ("hybrid", "cnn"):
+        assert lost[m] > 4 * max(spread[m, "none"], spread[m, "patches"])
     by_pixels = {m: test[m, "none"] - test[m, "pixels"] for m in ("vit", "hybrid", "cnn")}
     assert 0.2 < by_pixels["vit"] == min(by_pixels.values())
     level = [test[m, "none"] for m in ("vit", "hybrid", "cnn")]
