@@ -37,6 +37,13 @@ def test_a_gap_has_a_sign():
     )
 
 
+def test_a_gap_that_rounds_to_nothing_has_no_sign(monkeypatch):
+    made = [card("vit", 500, 0, 0.4), card("cnn", 500, 0, 0.4002)]
+    monkeypatch.setattr(results, "recorded", lambda name: made)
+    for pair in ("model=vit ; model=cnn", "model=cnn ; model=vit"):
+        assert quote.gap(f"demo test_accuracy {pair}") == "0.0 points"
+
+
 @pytest.mark.parametrize(
     "text",
     [

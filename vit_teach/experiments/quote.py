@@ -72,8 +72,8 @@ def gap(text):
         raise ValueError(f"{text!r} must name two results with a semicolon between them")
     start = " ".join(first.split()[:2])
     difference = select(first)["mean"] - select(f"{start} {second}")["mean"]
-    points = f"{100 * difference:.1f}".replace("-", "\N{MINUS SIGN}")
-    return f"{points} points"
+    points = round(100 * difference, 1) + 0.0  # adding 0.0 turns a rounded -0.0 into 0.0
+    return f"{points:.1f} points".replace("-", "\N{MINUS SIGN}")
 
 
 def coverage(experiment):
