@@ -127,7 +127,14 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     assert at["vit-small"] < at["vit-tiny"] - 0.01 and at["hybrid-small"] < at["hybrid-tiny"] - 0.01
     assert at["vit-tiny"] < at["vit-tiny-half"] < at["vit-small-half"]
     assert cost["vit-tiny"] < 0.5 * cost["vit-small"]
-    assert kept["vit-small"]["cell"] != "vit-small-s0"
+    halved = {f: at[f"{f}-small-half"] - at[f"{f}-small"] for f in ("vit", "hybrid", "cnn")}
+    assert 0 < halved["cnn"] < 0.4 * min(halved["vit"], halved["hybrid"])
+    for family in ("vit", "hybrid", "cnn"):
+        assert abs(at[f"{family}-small-quarter"] - at[f"{family}-small-half"]) < 0.01
+    assert abs(at["vit-small-quarter"] - at["vit-small-half"]) < 0.0005
+    chosen = {family: kept[f"{family}-small"]["cell"] for family in ("vit", "hybrid", "cnn")}
+    assert chosen == {"vit": "vit-small-quarter-s0", "hybrid": "hybrid-small-half-s0",
+                      "cnn": "cnn-small-half-s0"}  # fmt: skip
     assert at["hybrid-small"] < at["hybrid-tiny-half"] < at["hybrid-small-half"]
     for size in ("micro", "tiny", "small"):
         errors = sum(test[f"{family}-{size}"] * (1 - test[f"{family}-{size}"]) / 10_000
