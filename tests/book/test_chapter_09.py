@@ -116,6 +116,18 @@ def test_what_the_text_says_of_the_recipes_is_what_the_cards_say():
     assert crops["config"]["model"] == modern["config"]["model"]
 
 
+def test_what_the_text_says_of_the_large_model_is_what_the_cards_say():
+    cards = vt.results.recorded("recipe")
+    gains = chapter()["gains"]
+    rows = vt.experiments.rows(cards, ["test_accuracy"])
+    large, small = gains(rows, "vit-base"), gains(rows, "vit")
+    assert 0.4 < large["modern"] / small["modern"] < 0.6
+    assert -1 < large["schedule"] < 0 and small["schedule"] < -4
+    seen = {c["train"]["steps"] * c["config"]["train"]["batch_size"] for c in cards
+            if c["config"]["labels"]["model"] == "vit-base"}  # fmt: skip
+    assert {round(n, -3) for n in seen} == {180_000}
+
+
 def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
     models = ("vit", "hybrid", "cnn")
     rows = vt.experiments.rows(vt.results.recorded("augmentation"), ["test_accuracy"])
