@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from model_tools import few
 
 from vit_teach import zoo
+from vit_teach.muon import Muon
 from vit_teach.optim import make_optimizers, schedule, set_learning_rate, split_parameters
 
 VIT = zoo.preset("CIFAR-ViT-Nano", depth=2, class_token=True)
@@ -49,7 +50,7 @@ def test_each_parameter_once_and_decay_where_it_belongs(config, name):
 def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
     model = zoo.build(VIT)
     adamw, muon = make_optimizers(model, "muon", 1e-3, 0.05)
-    assert (type(adamw), type(muon)) == (torch.optim.AdamW, torch.optim.Muon)
+    assert (type(adamw), type(muon)) == (torch.optim.AdamW, Muon)
     names = names_of(model, [p for group in muon.param_groups for p in group["params"]])
     assert names == names_of(model, split_parameters(model)[0]) and len(names) == 8
     assert len(make_optimizers(model, "adamw", 1e-3, 0.05)) == 1

@@ -26,8 +26,8 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "augment", "checkpoints", "cost", "data", "device", "download", "experiments", "hybrid",
-    "layouts", "optim", "plots", "probe", "released", "resnet", "results", "shapes", "tables",
-    "timing", "train", "widgets", "zoo",
+    "layouts", "muon", "optim", "plots", "probe", "released", "resnet", "results", "shapes",
+    "tables", "timing", "train", "widgets", "zoo",
 )  # fmt: skip
 
 __all__ = [

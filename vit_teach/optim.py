@@ -1,12 +1,14 @@
 """Optimisers and the learning-rate schedule.
 
 Sources: AdamW, Loshchilov and Hutter 2019; Muon, Jordan et al. 2024; cosine, Loshchilov and
-Hutter 2017. Both optimisers are PyTorch's own.
+Hutter 2017. AdamW is PyTorch's own; Muon is too, but for the number type of its inner products.
 """
 
 import math
 
 import torch
+
+from .muon import Muon
 
 OPTIMIZERS = ("muon", "adamw")
 SCHEDULES = ("cosine", "trapezoid", "constant")
@@ -42,9 +44,8 @@ def split_parameters(model):
 def make_optimizers(model, name, learning_rate, weight_decay):
     """The optimisers for ``model``: a list of one (AdamW) or two (AdamW, and Muon beside it).
 
-    ``learning_rate`` is the peak rate, per step. With Muon the rate is scaled to AdamW's size of
-    step (``match_rms_adamw``), so that both take one number. Raises ``ValueError`` for another
-    name.
+    ``learning_rate`` is the peak rate, per step. A step of Muon has AdamW's size, so that both take
+    one number. Raises ``ValueError`` for another name.
 
     >>> model = torch.nn.Linear(2, 2)
     >>> [type(optimizer).__name__ for optimizer in make_optimizers(model, "adamw", 1e-3, 0.05)]
@@ -61,11 +62,7 @@ def make_optimizers(model, name, learning_rate, weight_decay):
     adamw = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
     optimizers = [adamw]
     if by_muon:
-        optimizers.append(
-            torch.optim.Muon(
-                by_muon, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
-        )
+        optimizers.append(Muon(by_muon, learning_rate, weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = learning_rate
