@@ -29,12 +29,20 @@ def test_a_result_comes_with_its_spread():
     assert quote.quote("demo test_accuracy cell=vit-5000-s0") == "60.0 % (one run, seed 0)"
 
 
-def test_a_gap_has_a_sign():
+def test_a_gap_has_a_sign_and_counts_the_shared_seeds():
     ahead = quote.gap("demo test_accuracy model=cnn images=500 ; model=vit images=500")
-    assert ahead == "13.3 points"
+    assert ahead == "15.3 points"  # both with seed 0
     assert quote.gap("demo test_accuracy model=vit images=500; model=cnn images=500") == (
-        "\N{MINUS SIGN}13.3 points"
+        "\N{MINUS SIGN}15.3 points"
     )
+    more = quote.gap("demo test_accuracy model=vit images=5000 ; model=vit images=500")
+    assert more == "20.0 points"
+
+
+def test_a_gap_without_a_shared_seed_takes_all(monkeypatch):
+    made = [card("vit", 500, 0, 0.4), card("vit", 500, 2, 0.5), card("cnn", 500, 1, 0.5)]
+    monkeypatch.setattr(results, "recorded", lambda name: made)
+    assert quote.gap("demo test_accuracy model=cnn ; model=vit") == "5.0 points"
 
 
 def test_a_gap_that_rounds_to_nothing_has_no_sign(monkeypatch):

@@ -4,11 +4,11 @@ from .. import results
 from .report import report, rows
 
 
-def select(text):
+def select(text, seeds=None):
     """The row of means that ``text`` names, such as ``shuffle test_accuracy model=vit ...``.
 
     The words are an experiment, a metric and label=value pairs that leave one group of cards.
-    ``cell=NAME`` selects one card. Raises ``ValueError`` if no card or more than one group fits.
+    ``cell=NAME`` selects one card, ``seeds`` those of some seeds (None: of all). Raises ``ValueError`` if no card or more than one group fits.
 
     >>> round(select("train test_accuracy cell=cifar-vit-20min")["mean"], 1)
     0.8
@@ -25,6 +25,8 @@ def select(text):
         name = wanted.pop("cell")
         cards = [card for card in cards if card["cell"] == name]
     cards = [card for card in cards if _fits(card, wanted)]
+    if seeds is not None:
+        cards = [card for card in cards if card["seed"] in seeds]
     found = rows([_labelled(card) for card in cards], [metric])
     if len(found) != 1:
         raise ValueError(f"{text!r} fits {len(found)} groups of recorded cards; it must fit one")
@@ -62,7 +64,8 @@ def gap(text):
     """The difference of two recorded results in points, the first minus the second.
 
     ``text`` is an experiment and a metric, then the labels of the one; then those of the other.
-    Raises ``ValueError`` if either is not recorded.
+    If one has seeds that the other lacks, only the shared ones count: they share the images and
+    the start, so what is left is the difference. Raises ``ValueError`` if either is not recorded.
 
     >>> gap("train test_accuracy cell=cifar-vit-20min ; cell=cifar-vit-20min")
     '0.0 points'
@@ -70,8 +73,9 @@ def gap(text):
     first, semicolon, second = text.partition(";")
     if not semicolon:
         raise ValueError(f"{text!r} must name two results with a semicolon between them")
-    start = " ".join(first.split()[:2])
-    difference = select(first)["mean"] - select(f"{start} {second}")["mean"]
+    second = " ".join([*first.split()[:2], second])
+    shared = set(select(first)["seeds"]) & set(select(second)["seeds"]) or None
+    difference = select(first, shared)["mean"] - select(second, shared)["mean"]
     points = round(100 * difference, 1) + 0.0  # adding 0.0 turns a rounded -0.0 into 0.0
     return f"{points:.1f} points".replace("-", "\N{MINUS SIGN}")
 
