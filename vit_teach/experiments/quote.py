@@ -8,7 +8,8 @@ def select(text, seeds=None):
     """The row of means that ``text`` names, such as ``shuffle test_accuracy model=vit ...``.
 
     The words are an experiment, a metric and label=value pairs that leave one group of cards.
-    ``cell=NAME`` selects one card, ``seeds`` those of some seeds (None: of all). Raises ``ValueError`` if no card or more than one group fits.
+    ``cell=NAME`` selects one card, ``seeds`` those of some seeds (None: of all). Raises
+    ``ValueError`` if no card or more than one group fits.
 
     >>> round(select("train test_accuracy cell=cifar-vit-20min")["mean"], 1)
     0.8
