@@ -349,6 +349,25 @@ def test_the_commands_speak(capsys, tmp_path):
     assert "0 of 2 cells done" in capsys.readouterr().out
 
 
+def test_the_time_left_is_that_of_the_jobs_together(tmp_path):
+    """Four equal cells, two at a time, ten minutes each."""
+    cells = [cell("cnn", 128, seed=seed, tuned=False) for seed in range(4)]
+    progress = runner.Progress(cells, jobs=2)
+    for minutes in ("15 min", "10 min", "5 min", "0 min"):
+        line = progress.line(DEMO, cells.pop(), runner.ELSEWHERE, 600.0, tmp_path)
+        assert line.endswith(f"runs elsewhere; {minutes} left")
+
+
+def test_a_reader_who_has_enough_is_no_error(tmp_path):
+    command = [sys.executable, "-m", "vit_teach.experiments", "report", "shift", "--quick"]
+    child = subprocess.Popen(
+        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    child.stdout.close()  # before the first word: every later one finds the pipe closed
+    assert child.stderr.read() == b"" and child.wait(timeout=60) == 0
+    child.stderr.close()
+
+
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b"])
 def test_bad_shards_are_refused(shard, capsys):
     with pytest.raises(SystemExit):

@@ -230,16 +230,18 @@ def run(experiment, quick=False, jobs=1, shard=(1, 1), folder=RESULTS, work=WORK
     left = [cell for cell in cells if not is_done(experiment, cell, folder)]
     counts = f"{len(cells)} cells, {len(left)} to run, {jobs} at a time"
     print(f"{experiment.name}: {counts}", flush=True)
-    progress = Progress(left)
+    progress = Progress(left, jobs)
 
     def start(cell):
-        return cell, _run_in_child(experiment, cell, quick, jobs, folder, work)
+        began = time.perf_counter()
+        code = _run_in_child(experiment, cell, quick, jobs, folder, work)
+        return cell, code, time.perf_counter() - began
 
     pool = ThreadPoolExecutor(jobs)
     try:
         for done in [pool.submit(start, cell) for cell in left]:
-            cell, code = done.result()
-            print(progress.line(experiment, cell, code, folder), flush=True)
+            cell, code, spent = done.result()
+            print(progress.line(experiment, cell, code, spent, folder), flush=True)
     finally:
         pool.shutdown(cancel_futures=True)
     return progress.failed
@@ -271,22 +273,24 @@ def _run_in_child(experiment, cell, quick, jobs, folder, work):
 class Progress:
     """What is done, and how long the rest will take, judged by multiply-adds.
 
+    The cells that ended say how fast one job is; those under way count as not begun.
+
     >>> from vit_teach.experiments import EXPERIMENTS
     >>> Progress(EXPERIMENTS["shuffle"].cells(quick=True)).failed
     0
     """
 
-    def __init__(self, cells):
+    def __init__(self, cells, jobs=1):
         self.left = sum(_work(cell) for cell in cells)
         self.count, self.total, self.done, self.failed = len(cells), self.left, 0, 0
-        self.began = time.perf_counter()
+        self.jobs, self.spent = jobs, 0.0
 
-    def line(self, experiment, cell, code, folder):
-        """Note that a cell ended, and say how it went."""
+    def line(self, experiment, cell, code, spent, folder):
+        """Note that a cell ended after ``spent`` seconds, and say how it went."""
         self.done += 1
         self.left -= _work(cell)
-        spent = time.perf_counter() - self.began
-        rest = spent * self.left / max(self.total - self.left, 1)
+        self.spent += spent
+        rest = self.spent * self.left / max(self.total - self.left, 1) / self.jobs
         if code == 0:
             card = results.read_card(card_path(experiment, cell, folder))
             accuracy, seconds = card["metrics"]["val_accuracy"], card["train"]["wall_s"]
