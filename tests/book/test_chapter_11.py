@@ -134,11 +134,9 @@ def test_what_thirty_passes_bring_is_what_the_text_says():
 
 def test_what_the_text_says_of_strong_augmentation_is_what_the_cards_say():
     cards = vt.results.recorded("data_size")
-    names = {card["cell"] for card in cards}
-    swap = {"basic": "strong+mix", "strong+mix": "basic"}
-    both = [c for c in cards for policy in (c["config"]["labels"]["augment"],)
-            if c["cell"].replace(policy, swap[policy]) in names]  # fmt: skip
-    rows = vt.experiments.rows(both, ["test_accuracy"])
+    assert len(cards) == 90 and all(card["status"] == "complete" for card in cards)
+    rows = vt.experiments.rows(cards, ["test_accuracy"])
+    assert {row["n"] for row in rows} == {3}
     mean = {(r["model"], r["images"], r["augment"]): r["mean"] for r in rows}
     models, few, many = ("vit", "hybrid", "cnn"), (500, 1_500), (5_000, 15_000, 45_000)
     gain = {(m, n): mean[m, n, "strong+mix"] - mean[m, n, "basic"]
@@ -153,6 +151,11 @@ def test_what_the_text_says_of_strong_augmentation_is_what_the_cards_say():
         assert 900 < worth < 1_500
         level = [mean[model, n, "strong+mix"] for n in many]
         assert max(level) - min(level) < 0.011
+    for other in ("vit", "hybrid"):
+        ahead = {a: mean["cnn", 1_500, a] - mean[other, 1_500, a] for a in ("basic", "strong+mix")}
+        assert 0 < ahead["strong+mix"] < 0.6 * ahead["basic"]
+    short = {m: mean[m, 45_000, "strong+mix"] - mean[m, 1_500, "strong+mix"] for m in models}
+    assert min(short, key=short.get) == "cnn" and short["cnn"] < 0.02
     early = {"basic": [], "strong+mix": []}
     for c in cards:
         if c["cell"].startswith("vit-500-"):
