@@ -155,7 +155,8 @@ def test_what_the_text_says_of_strong_augmentation_is_what_the_cards_say():
         ahead = {a: mean["cnn", 1_500, a] - mean[other, 1_500, a] for a in ("basic", "strong+mix")}
         assert 0 < ahead["strong+mix"] < 0.6 * ahead["basic"]
     short = {m: mean[m, 45_000, "strong+mix"] - mean[m, 1_500, "strong+mix"] for m in models}
-    assert min(short, key=short.get) == "cnn" and short["cnn"] < 0.02
+    assert 0 < min(short.values()) and max(short["cnn"], short["hybrid"]) < 0.02
+    assert short["vit"] > 0.03
     early = {"basic": [], "strong+mix": []}
     for c in cards:
         if c["cell"].startswith("vit-500-"):
