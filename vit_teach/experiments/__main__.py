@@ -118,7 +118,9 @@ def _shard(text):
 
 
 def main(arguments=None):
-    """Run the command; returns the exit code: 0 done, 1 a cell failed, 2 bad input, 130 stopped.
+    """Run the command; returns the exit code.
+
+    0: done; 1: a cell failed; 2: bad input; 130: stopped; 141: nobody reads the output any more.
 
     >>> main(["cell", "shuffle", "no-such-cell"])
     2
@@ -130,7 +132,7 @@ def main(arguments=None):
         return code
     except BrokenPipeError:  # whoever read the output, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
-        return 0
+        return 141
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
