@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from vit_teach import device
-from vit_teach.device import autocast, keep_memory, pick_device, pick_precision, set_threads
+from vit_teach.device import (
+    autocast,
+    drop_subnormals,
+    keep_memory,
+    pick_device,
+    pick_precision,
+    set_threads,
+)
 
 CPU = torch.device("cpu")
 
@@ -123,3 +130,21 @@ def test_memory_that_is_kept_is_not_cleared_again():
 def test_another_c_library_changes_nothing(monkeypatch):
     monkeypatch.setattr(device.ctypes, "CDLL", lambda name: object())
     assert keep_memory() is False
+
+
+SUBNORMAL = """
+import torch, vit_teach as vt
+scores = torch.tensor([0.0, -80.0, -90.0])  # exp(-90) is 8e-40
+print(scores.softmax(dim=0).count_nonzero().item())
+images = vt.shapes.shapes(8, seed=0)
+model = vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Nano"])
+vt.train.Trainer(model, images, images, vt.train.TrainConfig(steps=1))
+print(scores.softmax(dim=0).count_nonzero().item())
+"""
+
+
+@pytest.mark.skipif(not drop_subnormals(), reason="this processor always keeps subnormal numbers")
+def test_training_rounds_subnormal_numbers_to_zero():
+    command = [sys.executable, "-c", SUBNORMAL]
+    counts = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert counts == ["3", "2"]

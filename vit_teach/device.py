@@ -99,3 +99,18 @@ def keep_memory():
     if mallopt is None:
         return False
     return all(mallopt(kind, LARGEST_KEPT) == 1 for kind in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
+
+
+def drop_subnormals():
+    """Let this thread, and threads that it starts from now on, round subnormal numbers to zero.
+
+    A float32 below 1.2e-38 is called subnormal: it has lost digits, and many processors handle it
+    very slowly. A softmax makes such numbers as soon as two scores lie 87 or more apart, and the
+    gradients through them are as small, so a model with sharp attention can train at half its
+    speed. To the sums that they enter they add nothing. Returns whether the processor can do it.
+
+    >>> import platform
+    >>> drop_subnormals() or platform.machine() not in ("x86_64", "AMD64")
+    True
+    """
+    return torch.set_flush_denormal(True)

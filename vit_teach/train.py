@@ -26,6 +26,7 @@ from .data import normalise
 from .device import (
     PRECISIONS,
     autocast,
+    drop_subnormals,
     keep_memory,
     pick_device,
     pick_precision,
@@ -205,6 +206,7 @@ class Trainer:
         self.precision = pick_precision(config.precision, self.device)
         self.threads = set_threads(config.threads)
         keep_memory()
+        drop_subnormals()
         # Convolutions are faster with the channels of a pixel side by side in memory.
         self.model = model.to(self.device, memory_format=torch.channels_last).train()
         self.forward = torch.compile(self.model) if config.compile else self.model
