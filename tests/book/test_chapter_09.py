@@ -118,14 +118,23 @@ def test_what_the_text_says_of_the_recipes_is_what_the_cards_say():
 
 def test_what_the_text_says_of_the_large_model_is_what_the_cards_say():
     cards = vt.results.recorded("recipe")
-    gains = chapter()["gains"]
     rows = vt.experiments.rows(cards, ["test_accuracy"])
-    large, small = gains(rows, "vit-base"), gains(rows, "vit")
+    large, small = (chapter()["gains"](rows, model) for model in ("vit-base", "vit"))
     assert 0.4 < large["modern"] / small["modern"] < 0.6
-    assert -1 < large["schedule"] < 0 and small["schedule"] < -4
-    seen = {c["train"]["steps"] * c["config"]["train"]["batch_size"] for c in cards
-            if c["config"]["labels"]["model"] == "vit-base"}  # fmt: skip
+    assert small["optimizer"] == max(v for name, v in small.items() if name != "modern")
+    spreads = vt.experiments.rows(vt.results.recorded("data_size"), ["test_accuracy"])
+    spread = 100 * max(row["std"] for row in spreads)
+    assert large["rate"] < large["optimizer"] < -4 * spread
+    named = {c["config"]["labels"]["recipe"]: c for c in cards
+             if c["config"]["labels"]["model"] == "vit-base"}  # fmt: skip
+    seen = {c["train"]["steps"] * c["config"]["train"]["batch_size"] for c in named.values()}
     assert {round(n, -3) for n in seen} == {180_000}
+    halves = {name for name, card in named.items() if card["train"]["precision"] == "bfloat16"}
+    assert halves == {"tutorial", "schedule", "modern"}
+    rates = [named[name]["config"]["train"]["learning_rate"] for name in ("optimizer", "modern")]
+    assert rates[0] == rates[1]
+    widths = [vt.PRESETS[f"CIFAR-ViT-{size}"].embed_dim for size in ("Base", "Mini")]
+    assert widths[0] == 4 * widths[1]
 
 
 def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
