@@ -101,16 +101,21 @@ def keep_memory():
     return all(mallopt(kind, LARGEST_KEPT) == 1 for kind in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
 
 
-def drop_subnormals():
-    """Let this thread, and threads that it starts from now on, round subnormal numbers to zero.
+@contextlib.contextmanager
+def subnormals_dropped():
+    """A context, or a decorator, in which this thread rounds subnormal numbers to zero.
 
     A float32 below 1.2e-38 is called subnormal: it has lost digits, and many processors handle it
     very slowly. A softmax makes such numbers as soon as two scores lie 87 or more apart, and the
     gradients through them are as small, so a model with sharp attention can train at half its
-    speed. To the sums that they enter they add nothing. Returns whether the processor can do it.
+    speed. To the sums that they enter they add nothing. Yields whether the processor can do it.
 
     >>> import platform
-    >>> drop_subnormals() or platform.machine() not in ("x86_64", "AMD64")
+    >>> with subnormals_dropped() as able:
+    ...     able or platform.machine() not in ("x86_64", "AMD64")
     True
     """
-    return torch.set_flush_denormal(True)
+    try:
+        yield torch.set_flush_denormal(True)
+    finally:
+        torch.set_flush_denormal(False)

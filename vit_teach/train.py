@@ -26,11 +26,11 @@ from .data import normalise
 from .device import (
     PRECISIONS,
     autocast,
-    drop_subnormals,
     keep_memory,
     pick_device,
     pick_precision,
     set_threads,
+    subnormals_dropped,
 )
 from .optim import OPTIMIZERS, SCHEDULES, make_optimizers, schedule, set_learning_rate
 
@@ -139,6 +139,7 @@ class History:
 
 
 @torch.no_grad()
+@subnormals_dropped()
 def evaluate(model, image_set, batch_size=500, precision="float32"):
     """Accuracy (a fraction) and mean cross-entropy (nats) of ``model`` on an ``ImageSet``.
 
@@ -206,7 +207,6 @@ class Trainer:
         self.precision = pick_precision(config.precision, self.device)
         self.threads = set_threads(config.threads)
         keep_memory()
-        drop_subnormals()
         # Convolutions are faster with the channels of a pixel side by side in memory.
         self.model = model.to(self.device, memory_format=torch.channels_last).train()
         self.forward = torch.compile(self.model) if config.compile else self.model
@@ -250,6 +250,7 @@ class Trainer:
         self.load_state_dict(saved)
         return max(1, int(left / per_step))
 
+    @subnormals_dropped()
     def step(self):
         """One step: draw a batch, alter it, forward, backward, update. Returns (loss, accuracy)."""
         config = self.config
