@@ -124,7 +124,10 @@ def test_what_the_text_says_of_the_large_model_is_what_the_cards_say():
     assert small["optimizer"] == max(v for name, v in small.items() if name != "modern")
     assert -7 < large["augmentation"] < small["augmentation"] - 1 < -2
     assert small["schedule"] == min(small.values()) and -1 < large["schedule"] < 0
-    assert max(abs(large["smoothing"]), abs(small["smoothing"])) < 1
+    assert -0.5 < large["init"] < 0 and small["init"] < -1
+    for name in ("smoothing", "averaging"):
+        assert 0.5 < large[name] < 3 and -1 < small[name] < 0
+    assert set(large) == set(small)
     spreads = vt.experiments.rows(vt.results.recorded("data_size"), ["test_accuracy"])
     spread = 100 * max(row["std"] for row in spreads)
     assert large["rate"] < large["optimizer"] < -4 * spread
