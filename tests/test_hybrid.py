@@ -1,4 +1,4 @@
-"""The hybrid: three stems, each written out by hand, in front of the same encoder."""
+"""The hybrid: four stems, each written out by hand, in front of the same encoder."""
 
 from dataclasses import replace
 
@@ -18,6 +18,7 @@ SMALL = HybridConfig(
 )
 CCT = replace(SMALL, stem="cct")
 OVERLAP = replace(SMALL, stem="overlap")
+RESIDUAL = replace(SMALL, stem="residual")
 IMAGES = pictures(2, 3, 8, 12)
 
 
@@ -73,6 +74,22 @@ def test_cct_stem_step_by_step():
     close(stem(IMAGES), x.flatten(2).transpose(1, 2), 1e-5)
 
 
+def test_residual_stem_step_by_step():
+    stem = make(RESIDUAL, ConvStem)
+    conv, norm, _, _, *blocks = stem.backbone
+    x = normalise(F.conv2d(IMAGES, conv.weight, padding=1), norm).clamp(min=0)  # (B, 6, 8, 12)
+    x = x.unflatten(3, (6, 2)).unflatten(2, (4, 2)).amax(dim=(3, 5))  # (B, 6, 4, 6)
+    for block, stride in zip(blocks, (1, 2), strict=True):
+        y = F.conv2d(x, block.conv1.weight, stride=stride, padding=1)
+        y = normalise(y, block.bn1).clamp(min=0)
+        y = normalise(F.conv2d(y, block.conv2.weight, padding=1), block.bn2)
+        shortcut, shortcut_norm = block.downsample
+        x = x[:, :, ::stride, ::stride]  # a kernel of 1 sees every second place
+        x = (y + normalise(F.conv2d(x, shortcut.weight), shortcut_norm)).clamp(min=0)
+    tokens = x.flatten(2).transpose(1, 2) @ stem.proj.weight.view(24, 24).T + stem.proj.bias
+    close(stem(IMAGES), tokens, 1e-5)
+
+
 def test_overlap_stem_holds_the_plain_projection():
     stem = make(OVERLAP, ConvStem)
     plain = randomise(PatchEmbedding((8, 12), 4, 3, 24))
@@ -91,7 +108,7 @@ def test_overlap_stem_is_one_convolution_of_a_zero_padded_picture():
     close(stem(IMAGES), tokens, 1e-5)
 
 
-@pytest.mark.parametrize("config", [SMALL, CCT, OVERLAP])
+@pytest.mark.parametrize("config", [SMALL, CCT, OVERLAP, RESIDUAL])
 def test_neighbouring_tokens_share_pixels(config):
     def seen(token):
         images = IMAGES.double().requires_grad_()
@@ -112,7 +129,7 @@ def test_batchnorm_forgets_the_scale_of_the_convolution_before_it():
     assert (stem(IMAGES.double()) - before).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("config", [SMALL, CCT, OVERLAP])
+@pytest.mark.parametrize("config", [SMALL, CCT, OVERLAP, RESIDUAL])
 def test_every_parameter_learns_but_the_key_bias(config):
     model = make(config).double()
     F.cross_entropy(model(IMAGES.double()), torch.tensor([1, 3])).backward()
@@ -120,7 +137,7 @@ def test_every_parameter_learns_but_the_key_bias(config):
         assert parameter.grad.abs().max() > 1e-8, name
 
 
-@pytest.mark.parametrize("config", [SMALL, CCT, OVERLAP])
+@pytest.mark.parametrize("config", [SMALL, CCT, OVERLAP, RESIDUAL])
 def test_starts_with_a_zero_head_and_evaluates_image_by_image(config):
     assert torch.equal(Hybrid(config)(IMAGES), torch.zeros(2, 5))
     model = make(config)
@@ -153,7 +170,7 @@ def test_default_widths_follow_the_other_settings():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"stem": "resnet"}, r"stem='resnet' must be one of \('conv', 'overlap', 'cct'\)"),
+        ({"stem": "resnet"}, r"stem='resnet' must be one of \('conv', 'overlap', 'cct', "),
         ({"patch_size": (2, 4)}, r"patch_size=\(2, 4\) must be square and a power of 2"),
         ({"patch_size": 3, "image_size": 9}, r"patch_size=\(3, 3\) must be square"),
         ({"patch_size": 1}, r"patch_size=\(1, 1\) must be square and a power of 2, at least 2"),

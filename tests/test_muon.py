@@ -113,3 +113,31 @@ def test_bad_arguments():
         muon.orthogonalise(torch.zeros(3, 5))
     with pytest.raises(ValueError, match="2D"):
         muon.Muon([torch.nn.Parameter(torch.zeros(3))], lr=0.1, weight_decay=0.0)
+
+
+def test_a_filter_bank_moves_as_the_matrix_of_its_filters():
+    torch.manual_seed(0)
+    shapes = [(8, 3, 3, 3), (8, 3, 3, 3), (6, 8, 1, 1)]
+    filters = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    # In a convolution's own order of memory, which is not that of the matrix.
+    for bank in filters:
+        bank.data = bank.data.to(memory_format=torch.channels_last)
+    matrices = [torch.nn.Parameter(bank.detach().flatten(1).clone()) for bank in filters]
+    ours = muon.FilterMuon(filters, lr=0.02, weight_decay=0.3)
+    theirs = torch.optim.Muon(matrices, lr=0.02, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
+    start = torch.cat([matrix.detach().flatten() for matrix in matrices])
+    expected = walk(theirs, matrices)
+    found = walk(ours, filters)
+    assert (found - expected).norm() < 0.03 * (expected - start).norm()  # the rounding of bfloat16
+    assert ours.param_groups[0]["ns_steps"] == theirs.param_groups[0]["ns_steps"]
+
+
+def test_the_filters_optimiser_goes_on_from_a_saved_state():
+    torch.manual_seed(0)
+    bank = [torch.nn.Parameter(torch.randn(4, 2, 3, 3))]
+    whole = muon.FilterMuon(bank, lr=0.02, weight_decay=0.1)
+    walk(whole, bank)
+    other = copy.deepcopy(bank)
+    resumed = muon.FilterMuon(other, lr=0.02, weight_decay=0.1)
+    resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
+    assert torch.equal(walk(resumed, other), walk(whole, bank))

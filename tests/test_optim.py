@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from model_tools import few
 
 from vit_teach import zoo
-from vit_teach.muon import Muon
-from vit_teach.optim import make_optimizers, schedule, set_learning_rate, split_parameters
+from vit_teach.muon import FilterMuon, Muon
+from vit_teach.optim import (
+    OPTIMIZERS,
+    make_optimizers,
+    schedule,
+    set_learning_rate,
+    split_parameters,
+)
 
 VIT = zoo.preset("CIFAR-ViT-Nano", depth=2, class_token=True)
 HYBRID = zoo.preset("CIFAR-Hybrid-Micro", depth=1)
@@ -33,7 +39,7 @@ def test_groups_of_a_vit_by_name():
 
 
 @pytest.mark.parametrize("config", [VIT, HYBRID, RESNET])
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_parameter_once_and_decay_where_it_belongs(config, name):
     model = zoo.build(config)
     optimizers = make_optimizers(model, name, 1e-3, 0.07)
@@ -58,6 +64,23 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
     assert [type(optimizer) for optimizer in only_convolutions] == [torch.optim.AdamW]
 
 
+def test_muon_conv_has_the_filters_too_and_adamw_the_projections():
+    model = zoo.build(zoo.preset("CIFAR-Hybrid-Residual", depth=1))
+    adamw, muon, filters = make_optimizers(model, "muon-conv", 1e-3, 0.05)
+    assert (type(muon), type(filters)) == (Muon, FilterMuon)
+    owned = names_of(model, [p for group in filters.param_groups for p in group["params"]])
+    blocks = [f"patch_embed.backbone.{i}" for i in (4, 5)]
+    layers = ("conv1", "conv2", "downsample.0")
+    expected = {f"{block}.{layer}.weight" for block in blocks for layer in layers}
+    assert owned == expected | {"patch_embed.backbone.0.weight"}
+    left = names_of(model, adamw.param_groups[0]["params"])
+    assert left == {"patch_embed.proj.weight", "head.weight"}
+    without = make_optimizers(zoo.build(VIT), "muon-conv", 1e-3, 0.05)
+    assert [type(optimizer) for optimizer in without] == [torch.optim.AdamW, Muon]
+    cnn = make_optimizers(zoo.build(RESNET), "muon-conv", 1e-3, 0.05)
+    assert [type(optimizer) for optimizer in cnn] == [torch.optim.AdamW, FilterMuon]
+
+
 def test_a_model_inside_another_is_split_as_it_is_alone():
     model = zoo.build(VIT)
     alone = split_parameters(model)
@@ -74,7 +97,7 @@ def test_frozen_parameters_are_left_out():
     assert "patch_embed.proj.weight" not in names_of(model, sum(groups, []))
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_without_gradient_only_decay_moves_a_weight(name):
     model = zoo.build(VIT)
     torch.nn.init.ones_(model.cls_token), torch.nn.init.ones_(model.head.weight)
@@ -118,5 +141,5 @@ def test_every_group_follows_the_schedule():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"optimizer='sgd' must be one of \('muon', 'adamw'\)"):
+    with pytest.raises(ValueError, match=r"optimizer='sgd' must be one of \('muon', "):
         make_optimizers(torch.nn.Linear(2, 2), "sgd", 1e-3, 0)

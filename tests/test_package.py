@@ -97,7 +97,7 @@ LAYERS = {
     "attention": set(),
     "encoder": {"attention"},
     "vit": {"embedding", "encoder", "patches"},
-    "hybrid": {"embedding", "vit"},
+    "hybrid": {"embedding", "resnet", "vit"},
     "resnet": {"embedding", "patches"},
 }
 STANDARD = {"math", "dataclasses", "torch"}

@@ -504,7 +504,7 @@ def test_true_labels_teach_and_shuffled_labels_do_not():
         ({"steps": 1.5}, r"steps=1.5 must be an integer"),
         ({"batch_size": 0}, r"batch_size=0 must be positive"),
         ({"batch_size": 2.5}, r"batch_size=2.5 must be positive"),
-        ({"optimizer": "sgd"}, r"optimizer='sgd' must be one of \('muon', 'adamw'\)"),
+        ({"optimizer": "sgd"}, r"optimizer='sgd' must be one of \('muon', 'muon-conv', 'adamw'\)"),
         ({"learning_rate": 0}, r"learning_rate=0 must be positive"),
         ({"weight_decay": -1}, r"weight_decay=-1 must be 0 or more"),
         ({"warmup": 1.0}, r"warmup=1.0 must be a fraction of the steps in \[0, 1\)"),

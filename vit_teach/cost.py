@@ -154,6 +154,8 @@ def _block_rows(name, config):
 
 def _stem_rows(config):
     """A hybrid's convolutions; a BatchNorm's two numbers a channel are counted with its layer."""
+    if config.stem == "residual":
+        return _residual_stem_rows(config)
     rows, before, side = [], config.in_channels, config.image_size
     normed = config.stem == "conv"
     for i, width in enumerate(config.stem_widths):
@@ -172,6 +174,36 @@ def _stem_rows(config):
     grid = config.grid_size
     last = _conv("patch_embed.proj", before, config.embed_dim, (kernel, kernel), grid, bias=True)
     return [*rows, last]
+
+
+def _residual_stem_rows(config):
+    side, before = config.image_size, config.stem_widths[0]
+    rows = [_normed("patch_embed.conv", config.in_channels, before, (3, 3), side)]
+    for i, width in enumerate(config.stem_widths[1:], start=1):
+        side = tuple(n // 2 for n in side)
+        stride = 1 if i == 1 else 2  # the max-pooling has halved the first block's map
+        rows += _residual_rows(f"patch_embed.block{i}", before, width, stride, side)
+        before = width
+    proj = _conv("patch_embed.proj", before, config.embed_dim, (1, 1), config.grid_size, bias=True)
+    return [*rows, proj]
+
+
+def _normed(part, before, width, kernel, side):
+    """A convolution and its BatchNorm, which has two numbers a channel."""
+    row = _conv(part, before, width, kernel, side)
+    row["params"] += 2 * width
+    return row
+
+
+def _residual_rows(name, before, width, stride, side):
+    """A residual block of two convolutions whose output map is ``side``."""
+    rows = [
+        _normed(f"{name}.conv1", before, width, (3, 3), side),
+        _normed(f"{name}.conv2", width, width, (3, 3), side),
+    ]
+    if stride != 1 or before != width:
+        rows.append(_normed(f"{name}.downsample", before, width, (1, 1), side))
+    return rows
 
 
 def _paper_stem_rows(config):
@@ -203,21 +235,11 @@ def _shrunk(side, stride):
 
 def _resnet_rows(config):
     side, before = config.image_size, config.width
-    rows = [_conv("conv1", config.in_channels, config.width, (3, 3), side)]
-    rows[0]["params"] += 2 * config.width
+    rows = [_normed("conv1", config.in_channels, config.width, (3, 3), side)]
     for number, (width, first_stride) in enumerate(config.stages, start=1):
         for i in range(config.blocks_per_stage):
             stride = first_stride if i == 0 else 1
             side = tuple(n // stride for n in side)
-            name = f"layer{number}.{i}"
-            convs = [
-                _conv(f"{name}.conv1", before, width, (3, 3), side),
-                _conv(f"{name}.conv2", width, width, (3, 3), side),
-            ]
-            if stride != 1 or before != width:
-                convs.append(_conv(f"{name}.downsample", before, width, (1, 1), side))
-            for row in convs:
-                row["params"] += 2 * width  # its BatchNorm
-            rows += convs
+            rows += _residual_rows(f"layer{number}.{i}", before, width, stride, side)
             before = width
     return [*rows, _row("pool", (before,), 0), _linear("fc", 1, before, config.num_classes)]

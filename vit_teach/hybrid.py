@@ -1,8 +1,8 @@
 """The hybrid: a few convolutions in place of the patch projection, then the same encoder.
 
 Source: ViT paper, section 3.1, "Hybrid architecture". The paper cuts its patches from a ResNet's
-feature map; for 32-pixel images a stem of a few layers does the same job. The other two stems are
-steps on the way from a plain projection to a convolutional network.
+feature map; for 32-pixel images a stem of a few layers does the same job. Two other stems are steps
+on the way from a plain projection to a convolutional network; the last is a small ResNet.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from .embedding import check_image_size, init_projection
+from .resnet import BasicBlock
 from .vit import VisionTransformer, ViTConfig
 
-STEMS = ("conv", "overlap", "cct")
+STEMS = ("conv", "overlap", "cct", "residual")
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,11 @@ class HybridConfig(ViTConfig):
     "conv": 3 x 3 convolutions with BatchNorm and ReLU, the first of stride 1, then one of stride 2
     for each halving, and a 1 x 1 projection. "overlap": one convolution whose kernel is twice the
     patch, so that neighbouring patches share pixels. "cct": one 3 x 3 convolution, ReLU and
-    max-pooling for each halving, as in the Compact Convolutional Transformer. ``patch_size`` is the
-    stem's whole down-sampling (as in the paper's names), so the grid is the plain model's.
-    ``stem_channels`` are the widths of the stem's layers; ``()`` lets the stem choose.
+    max-pooling for each halving, as in the Compact Convolutional Transformer. "residual": one 3 x 3
+    convolution with BatchNorm and ReLU, max-pooling, one residual block of two convolutions for
+    each halving, and a 1 x 1 projection. ``patch_size`` is the stem's whole down-sampling (as in
+    the paper's names), so the grid is the plain model's. ``stem_channels`` are the widths of the
+    stem's layers; ``()`` lets the stem choose.
 
     >>> HybridConfig(image_size=32, patch_size=4, embed_dim=96, num_heads=3).grid_size
     (8, 8)
@@ -92,7 +95,8 @@ class ConvStem(nn.Module):
         self.image_size = config.image_size
         dim, patch = config.embed_dim, config.patch_size[0]
         last = (config.in_channels, *config.stem_widths)[-1]
-        self.backbone = nn.Sequential(*_layers(config))
+        make_layers = _residual_layers if config.stem == "residual" else _layers
+        self.backbone = nn.Sequential(*make_layers(config))
         if config.stem == "overlap":
             self.proj = nn.Conv2d(last, dim, 2 * patch, stride=patch, padding=patch // 2)
         elif config.stem == "cct":
@@ -124,6 +128,19 @@ def _layers(config):
     return layers
 
 
+def _residual_layers(config):
+    """A small ResNet: a convolution, max-pooling, then a block for each halving of the picture."""
+    first, *widths = config.stem_widths
+    layers = [nn.Conv2d(config.in_channels, first, 3, padding=1, bias=False)]
+    layers += [nn.BatchNorm2d(first), nn.ReLU(), nn.MaxPool2d(2)]
+    for i, (before, width) in enumerate(zip(config.stem_widths, widths, strict=False)):
+        layers.append(BasicBlock(before, width, stride=1 if i == 0 else 2))  # the pooling halved
+    for module in nn.ModuleList(layers).modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return layers
+
+
 class Hybrid(VisionTransformer):
     """A :class:`VisionTransformer` that reads its tokens from a convolutional stem.
 
@@ -141,9 +158,9 @@ class Hybrid(VisionTransformer):
         return ConvStem(config)
 
 
-def _cifar(name, dim, depth, heads, patch=4, channels=()):
+def _cifar(name, dim, depth, heads, patch=4, stem="conv", channels=()):
     config = HybridConfig(
-        image_size=32, patch_size=patch, stem_channels=channels, num_classes=10,
+        image_size=32, patch_size=patch, stem=stem, stem_channels=channels, num_classes=10,
         embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=2.0, pool="mean", class_token=False,
     )  # fmt: skip
     return {name: config}
@@ -155,4 +172,5 @@ HYBRID_PRESETS = {
     **_cifar("CIFAR-Hybrid-Micro", 96, 4, 3),
     **_cifar("CIFAR-Hybrid-Tiny", 128, 6, 4),
     **_cifar("CIFAR-Hybrid-Small", 192, 6, 3),
+    **_cifar("CIFAR-Hybrid-Residual", 192, 3, 3, stem="residual", channels=(48, 96, 192)),
 }

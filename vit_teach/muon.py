@@ -61,6 +61,10 @@ class Muon(torch.optim.Muon):
         device = self.param_groups[0]["params"][0].device
         if pick_precision("auto", device) == "bfloat16":
             return super().step(closure)
+        return self.step_by_shape(closure)
+
+    def step_by_shape(self, closure=None):
+        """The same step in float32, all weights of one shape together."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -75,7 +79,7 @@ class Muon(torch.optim.Muon):
         return loss
 
     def move(self, weights, group):
-        """Move ``weights``, all (A, B), by one step with the settings of their ``group``."""
+        """Move ``weights``, all of one shape, by one step with the settings of their ``group``."""
         momentum, lr = group["momentum"], group["lr"]
         gradients = [weight.grad for weight in weights]
         for weight in weights:
@@ -84,9 +88,33 @@ class Muon(torch.optim.Muon):
         means = [self.state[weight]["momentum_buffer"] for weight in weights]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         ahead = torch._foreach_lerp(gradients, means, momentum)  # Nesterov: the new one twice
-        steps = orthogonalise(
-            torch.stack(ahead), group["ns_coefficients"], group["ns_steps"], group["eps"]
-        )  # (n, A, B)
+        matrices = torch.stack(ahead).flatten(2)  # (n, A, B)
+        steps = orthogonalise(matrices, group["ns_coefficients"], group["ns_steps"], group["eps"])
         torch._foreach_mul_(weights, 1 - lr * group["weight_decay"])
-        size = 0.2 * max(weights[0].shape) ** 0.5  # entries of about 0.2, as AdamW's steps have
+        size = 0.2 * max(matrices.shape[1:]) ** 0.5  # entries of about 0.2, as AdamW's steps have
+        steps = steps.reshape(len(weights), *weights[0].shape)
         torch._foreach_add_(weights, list(steps), alpha=-lr * size)
+
+
+class FilterMuon(Muon):
+    """:class:`Muon` for the filters of convolutions, each weight (out, in, k, k).
+
+    A weight counts as the matrix (out, in k k): a row for each filter. PyTorch's optimiser takes no
+    weight of four axes, so the rounds are always ours, in float32. ``lr`` and ``weight_decay`` are
+    as in :class:`Muon`.
+
+    >>> weight = torch.nn.Parameter(torch.zeros(4, 2, 3, 3))
+    >>> weight.grad = torch.rand(4, 2, 3, 3)
+    >>> FilterMuon([weight], lr=0.1, weight_decay=0.0).step()
+    >>> round(torch.linalg.svdvals(weight.detach().flatten(1)).max().item(), 1)
+    0.1
+    """
+
+    def __init__(self, weights, lr, weight_decay):
+        settings = Muon([torch.nn.Parameter(torch.zeros(1, 1))], lr, weight_decay).defaults
+        torch.optim.Optimizer.__init__(self, weights, settings)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """One step; ``closure``, as everywhere in PyTorch, recomputes the loss and returns it."""
+        return self.step_by_shape(closure)

@@ -8,9 +8,9 @@ import math
 
 import torch
 
-from .muon import Muon
+from .muon import FilterMuon, Muon
 
-OPTIMIZERS = ("muon", "adamw")
+OPTIMIZERS = ("muon", "muon-conv", "adamw")
 SCHEDULES = ("cosine", "trapezoid", "constant")
 NO_DECAY = ("pos_embed", "cls_token")
 
@@ -41,11 +41,31 @@ def split_parameters(model):
     return matrices, decayed, plain
 
 
-def make_optimizers(model, name, learning_rate, weight_decay):
-    """The optimisers for ``model``: a list of one (AdamW) or two (AdamW, and Muon beside it).
+def filters_of(model, parameters):
+    """Those of ``parameters`` that are filters of convolutions (out, in, k, k), in their order.
 
-    ``learning_rate`` is the peak rate, per step. A step of Muon has AdamW's size, so that both take
-    one number. Raises ``ValueError`` for another name.
+    A layer called ``proj`` makes tokens: it is no filter here, whatever its shape.
+
+    >>> from vit_teach import zoo
+    >>> [len(filters_of(model, list(model.parameters())))
+    ...  for model in (zoo.build(zoo.preset(f"CIFAR-{kind}-Mini")) for kind in ("ViT", "Hybrid"))]
+    [0, 3]
+    """
+    projections = {
+        id(parameter)
+        for name, parameter in model.named_parameters()
+        if name.split(".")[-2:-1] == ["proj"]
+    }
+    return [p for p in parameters if p.ndim == 4 and id(p) not in projections]
+
+
+def make_optimizers(model, name, learning_rate, weight_decay):
+    """The optimisers for ``model``: a list of one (AdamW) to three (AdamW, Muon, Muon for filters).
+
+    "muon" takes the blocks' matrices, "muon-conv" the filters of the convolutions too; a projection
+    to tokens stays with AdamW, as in the plain ViT. ``learning_rate`` is the peak rate, per step. A
+    step of Muon has AdamW's size, so that all take one number. Raises ``ValueError`` for another
+    name.
 
     >>> model = torch.nn.Linear(2, 2)
     >>> [type(optimizer).__name__ for optimizer in make_optimizers(model, "adamw", 1e-3, 0.05)]
@@ -54,15 +74,22 @@ def make_optimizers(model, name, learning_rate, weight_decay):
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer={name!r} must be one of {OPTIMIZERS}")
     matrices, decayed, plain = split_parameters(model)
-    by_muon = matrices if name == "muon" else []
+    by_muon = [] if name == "adamw" else matrices
+    filters = filters_of(model, decayed) if name == "muon-conv" else []
+    taken = {id(parameter) for parameter in by_muon + filters}
     groups = [
-        {"params": decayed + ([] if by_muon else matrices), "weight_decay": weight_decay},
+        {
+            "params": [p for p in decayed + matrices if id(p) not in taken],
+            "weight_decay": weight_decay,
+        },
         {"params": plain, "weight_decay": 0.0},
     ]
     adamw = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
     optimizers = [adamw]
     if by_muon:
         optimizers.append(Muon(by_muon, learning_rate, weight_decay))
+    if filters:
+        optimizers.append(FilterMuon(filters, learning_rate, weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = learning_rate
