@@ -12,11 +12,11 @@ def cells(quick):
     """Models x policies x epochs on all images; which look to keep is chosen by validation.
 
     Ten epochs with and without strong augmentation are trainings of the experiment data_size too.
-    The last cell of seed 0 is a control: the CNN's longest run, unsteady at its rate, at half of
-    it.
+    The last cells of seed 0 are controls: the CNN's longest run, unsteady at its rate, at half of
+    it; and the CNN and the hybrid with Muon for their filters too.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))
-    ('vit-none-2-s0', 46)
+    ('vit-none-2-s0', 50)
     """
     if quick:
         return [
@@ -35,11 +35,23 @@ def cells(quick):
         for policy in POLICIES
         for name in NAMES
     ]  # fmt: skip
-    control = cell(
-        "cnn-half", 45_000 * 30, models={"cnn-half": MODELS["cnn"]}, n=45_000, keep="best",
-        labels={"augment": "basic", "epochs": 30}, tuned="cnn", rate_factor=0.5, optimizer="adamw",
+    controls = [
+        _control("cnn-half", "cnn", 30, tuned="cnn", rate_factor=0.5, optimizer="adamw"),
+        *(
+            _control(f"{model}-muon", model, epochs, optimizer="muon-conv")
+            for epochs in (10, 30)
+            for model in ("cnn", "hybrid")
+        ),
+    ]
+    return sorted([*grid, *controls], key=lambda cell: cell.seed)
+
+
+def _control(name, model, epochs, **options):
+    """A run with crop and flip that differs from the grid's run of ``model`` in ``options``."""
+    return cell(
+        name, 45_000 * epochs, models={name: MODELS[model]}, n=45_000, keep="best",
+        labels={"augment": "basic", "epochs": epochs}, **options,
     )  # fmt: skip
-    return sorted([*grid, control], key=lambda cell: cell.seed)
 
 
 EXPERIMENT = Experiment("augmentation", "Does the best augmentation change with the budget?", cells)

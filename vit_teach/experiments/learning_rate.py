@@ -4,16 +4,25 @@ from . import grid
 from .grid import Experiment, cell
 from .recipe import TUTORIAL
 
-# The last is the plain ViT with the tutorial's recipe, for the experiment recipe.
-MODELS = grid.MODELS | {"vit-tutorial": grid.MODELS["vit"]}
-NAMES = ("vit", "cnn", "hybrid", "overlap", "cct", "vit-class-token", "vit-tutorial")
-RECIPE_OF = {"vit-tutorial": TUTORIAL}
+# The plain ViT with the tutorial's recipe is for the experiment recipe, the two with Muon for their
+# filters too for the controls of the experiment augmentation.
+MODELS = grid.MODELS | {
+    "vit-tutorial": grid.MODELS["vit"],
+    "cnn-muon": grid.MODELS["cnn"],
+    "hybrid-muon": grid.MODELS["hybrid"],
+}
+NAMES = ("vit", "cnn", "hybrid", "overlap", "cct", "vit-class-token", "vit-tutorial",
+         "cnn-muon", "hybrid-muon")  # fmt: skip
+FILTERS_TOO = {"optimizer": "muon-conv"}
+RECIPE_OF = {"vit-tutorial": TUTORIAL, "cnn-muon": FILTERS_TOO, "hybrid-muon": FILTERS_TOO}
 RATES = (0.002, 0.004, 0.008, 0.016)
 # The best rate must not be at the end of its list. With a norm after each convolution the CNN bears
-# more; a ViT trained by AdamW wants less.
+# more, with either optimiser; a ViT trained by AdamW wants less.
 RATES_OF = {
     "cnn": (*RATES, 0.032, 0.064, 0.128),
     "vit-tutorial": (0.0005, 0.001, 0.002, 0.004),
+    "cnn-muon": (*RATES[1:], 0.032, 0.064, 0.128, 0.256),
+    "hybrid-muon": (*RATES[1:], 0.032),
 }
 
 
@@ -21,7 +30,7 @@ def cells(quick):
     """Every model at every rate, on 5,000 images, judged on the validation images alone.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))
-    ('vit-0.002-s0', 31)
+    ('vit-0.002-s0', 42)
     """
     names, images = (NAMES, 102_400) if not quick else (("vit", "cnn"), 6_400)
     return [
