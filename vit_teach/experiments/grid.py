@@ -176,7 +176,8 @@ def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cif
     the model (of another name, if ``tuned`` is one); ``test`` defaults to False where the data may
     be any, which is in the quick forms; ``changes`` are more fields of the model that differ from
     its preset; ``train`` are fields of :class:`TrainConfig`, the others those of :class:`Cell`.
-    The CNN is trained by AdamW: Muon is for the matrices of encoder blocks, and it has none.
+    The CNN is trained by AdamW unless ``train`` says otherwise: Muon is for the matrices of encoder
+    blocks, and it has none ("muon-conv" would take its filters).
 
     >>> cell("vit", 12800, labels={"images": 500}, n=500, seed=1, augment="none").name
     'vit-500-s1'
