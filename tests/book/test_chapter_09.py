@@ -143,6 +143,42 @@ def test_what_the_text_says_of_the_large_model_is_what_the_cards_say():
     assert widths[0] == 4 * widths[1]
 
 
+def test_what_the_text_says_of_muon_for_filters_is_what_the_cards_say():
+    rows = vt.experiments.rows(vt.results.recorded("learning_rate"), ["val_accuracy"])
+    sweep = {(row["model"], row["rate"]): row["mean"] for row in rows}
+    best = {}
+    for model in ("cnn", "cnn-muon", "hybrid", "hybrid-muon"):
+        rates = [rate for name, rate in sweep if name == model]
+        best[model] = max(rates, key=lambda rate: sweep[model, rate])
+        assert min(rates) < best[model] < max(rates)
+    assert best == {"cnn": 0.064, "cnn-muon": 0.128, "hybrid": 0.008, "hybrid-muon": 0.016}
+    top = {model: sweep[model, rate] for model, rate in best.items()}
+    above = [mean > top["cnn"] for (name, _), mean in sweep.items() if name == "cnn-muon"]
+    assert len(above) == 7 and all(above)
+    short = {model: top[f"{model}-muon"] - top[model] for model in ("cnn", "hybrid")}
+    assert short["cnn"] > 0.07 > 0.03 > short["hybrid"] > 0.01
+
+    cards = {card["cell"]: card for card in vt.results.recorded("augmentation")}
+    test = {cell: card["metrics"]["test_accuracy"] for cell, card in cards.items()}
+    assert -0.01 < test["cnn-muon-basic-10-s0"] - test["cnn-basic-10-s0"] < 0
+    assert 0.01 < test["cnn-muon-quarter-basic-30-s0"] - test["cnn-basic-30-s0"] < 0.02
+    assert test["hybrid-muon-basic-10-s0"] - test["hybrid-basic-10-s0"] > 0.02
+    assert abs(test["hybrid-muon-basic-30-s0"] - test["hybrid-basic-30-s0"]) < 0.002
+    ahead = test["hybrid-muon-basic-30-s0"] - test["cnn-muon-quarter-basic-30-s0"]
+    error = (2 * 0.83 * 0.17 / 10_000) ** 0.5
+    assert 0 < ahead < 1.1 * error
+    assert test["hybrid-basic-30-s0"] - test["cnn-basic-30-s0"] > 2 * ahead
+    assert abs(test["hybrid-muon-basic-10-s0"] - test["cnn-basic-10-s0"]) < 0.005
+    lowest = min(test["cnn-muon-quarter-basic-30-s0"], test["hybrid-muon-basic-30-s0"])
+    assert lowest > test["vit-basic-30-s0"] + 0.03
+    looks = cards["cnn-muon-basic-10-s0"]["curves"]["val_accuracy"]
+    falls = [a - b for a, b in zip(looks, looks[1:], strict=False)]
+    assert max(falls[len(falls) // 2 :]) > 0.05
+    named = ("cnn-muon-basic-10-s0", "cnn-muon-quarter-basic-30-s0", "cnn-basic-30-s0")
+    rates = [cards[name]["config"]["train"]["learning_rate"] for name in named]
+    assert rates[0] / 4 == rates[1] == rates[2]
+
+
 def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
     models = ("vit", "hybrid", "cnn")
     rows = vt.experiments.rows(vt.results.recorded("augmentation"), ["test_accuracy"])
@@ -167,6 +203,8 @@ def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
         assert abs(test[model, "none", 10] - test[model, "basic", 10]) < 0.005
     for card in vt.results.recorded("augmentation"):
         found, labels = card["metrics"], card["config"]["labels"]
+        if labels["model"] not in models:
+            continue  # a control
         by_heart = found["train_accuracy"] - found["val_accuracy"]
         if labels["epochs"] == 10 and labels["augment"] == "none":
             assert by_heart > 0.08, card["cell"]
