@@ -177,6 +177,10 @@ def test_what_the_text_says_of_muon_for_filters_is_what_the_cards_say():
     named = ("cnn-muon-basic-10-s0", "cnn-muon-quarter-basic-30-s0", "cnn-basic-30-s0")
     rates = [cards[name]["config"]["train"]["learning_rate"] for name in named]
     assert rates[0] / 4 == rates[1] == rates[2]
+    muon = [card for cell, card in cards.items() if "muon" in cell]
+    assert len(muon) == 4 and {card["train"]["precision"] for card in muon} == {"float32"}
+    plain = [cards[f"{m}-basic-{n}-s0"] for m in ("cnn", "hybrid") for n in (10, 30)]
+    assert {card["train"]["precision"] for card in plain} == {"bfloat16"}
 
 
 def test_what_the_text_says_of_augmentation_is_what_the_cards_say():
