@@ -111,6 +111,7 @@ class FilterMuon(Muon):
     """
 
     def __init__(self, weights, lr, weight_decay):
+        # Muon's settings, but not its check that a weight has two axes.
         settings = Muon([torch.nn.Parameter(torch.zeros(1, 1))], lr, weight_decay).defaults
         torch.optim.Optimizer.__init__(self, weights, settings)
 

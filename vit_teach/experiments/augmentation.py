@@ -13,8 +13,8 @@ def cells(quick):
 
     Ten epochs with and without strong augmentation are trainings of the experiment data_size too.
     The last cells of seed 0 are controls: the CNN's longest run, unsteady at its rate, at half of
-    it; and the CNN and the hybrid with Muon for their filters too. In its long run the
-    CNN has a quarter of the rate that the short sweep chose: at that rate ten epochs were unsteady.
+    it; and the CNN and the hybrid with Muon for their filters too. In its long run the CNN has a
+    quarter of the rate that the short sweep chose: at that rate ten epochs were unsteady.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))
     ('vit-none-2-s0', 50)
