@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test  ## install what the tests need and run all of the
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 data: $(VENV)/.installed  ## fetch CIFAR-10 (or: make data DATASET=cifar100)
-	@$(PY) -m vit_teach.download $(DATASET)
+	@$(PY) -m vit_teach.data $(DATASET)
 
 clean:  ## remove the built site and its caches, keep .venv and data
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis

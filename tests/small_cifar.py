@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vit_teach import cifar
+from vit_teach.data import cifar
 
 COUNTS = {"train": 50, "test": 20}
 
@@ -34,7 +34,7 @@ class SmallCifar:
         batches = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
         pixels = {}
         for split, images in self.images.items():
-            mean, deviation = cifar._pixel_statistics(images)
+            mean, deviation = cifar.pixel_statistics(images)
             pixels[split] = (tuple(mean.round(4)), tuple(deviation.round(4)))
         return replace(
             cifar.PUBLISHED["cifar10"],

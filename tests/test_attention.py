@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model_tools import close, few, pictures, randomise
 from torch import nn
 
-from vit_teach.attention import MultiHeadAttention, attend, attention_weights, prefers_fused
+from vit_teach.vit.attention import MultiHeadAttention, attend, attention_weights, prefers_fused
 
 
 def make(dim=12, heads=3, dtype=torch.float64, **options):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_tools import close, few, pictures, randomise
 
-from vit_teach import cost, layouts, released, zoo
-from vit_teach.bit import (
+from vit_teach import cost, zoo
+from vit_teach.baselines.paper_hybrid import (
     PAPER_HYBRIDS,
     Bottleneck,
     PaperHybrid,
@@ -21,7 +21,8 @@ from vit_teach.bit import (
     pad_same,
     standardise,
 )
-from vit_teach.checkpoints import load, load_strict, save
+from vit_teach.weights import layouts, released
+from vit_teach.weights.files import load, load_strict, save
 
 NAMES = {"R26+ViT-S/32": "vit_small_r26_s32_224", "R50+ViT-B/16": "vit_base_r50_s16_224"}
 SMALL = {"embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 5}

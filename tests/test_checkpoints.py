@@ -12,8 +12,9 @@ import torch
 from model_tools import pictures, randomise
 from safetensors.torch import load_file, save_file
 
-from vit_teach import layouts, zoo
-from vit_teach.checkpoints import (
+from vit_teach import zoo
+from vit_teach.weights import layouts
+from vit_teach.weights.files import (
     from_timm,
     from_torchvision,
     load,

@@ -11,9 +11,9 @@ from model_tools import few
 from torch.utils.flop_counter import FlopCounterMode
 
 from vit_teach import cost, zoo
-from vit_teach.hybrid import STEMS, HybridConfig
-from vit_teach.resnet import ResNetConfig
-from vit_teach.vit import PRESETS, ViTConfig
+from vit_teach.baselines.hybrid import STEMS, HybridConfig
+from vit_teach.baselines.resnet import ResNetConfig
+from vit_teach.vit.model import PRESETS, ViTConfig
 
 fewer = settings(few, max_examples=6)
 SIDE = st.integers(1, 3)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_cifar import SmallCifar, encode, write_parquet_file
 
-from vit_teach import cifar, data
+from vit_teach import data
+from vit_teach.data import cifar
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -172,7 +173,7 @@ def test_cifar100_fine_labels(small, monkeypatch, layout):
     import pyarrow.parquet
 
     images, labels = np.repeat(small.images["test"], 5, 0), np.arange(100) * 7 % 100
-    mean, deviation = cifar._pixel_statistics(images)
+    mean, deviation = cifar.pixel_statistics(images)
     facts = cifar.PUBLISHED["cifar100"]
     facts = replace(facts, counts={"train": 100}, pixels={"train": (mean, deviation)})
     file = small.root / "cifar100" / "cifar100" / "train-00000-of-00001.parquet"
@@ -196,9 +197,9 @@ def test_cifar100_fine_labels(small, monkeypatch, layout):
 
 def test_both_decoders_give_the_same_pixels(small, monkeypatch):
     encoded = [encode(image, form) for image in small.images["test"] for form in ("PNG", "JPEG")]
-    with_torchvision = cifar._decode(encoded)
+    with_torchvision = cifar.decode(encoded)
     monkeypatch.setitem(sys.modules, "torchvision.io", None)
-    np.testing.assert_array_equal(cifar._decode(encoded), with_torchvision)
+    np.testing.assert_array_equal(cifar.decode(encoded), with_torchvision)
 
 
 def test_a_complete_copy_is_preferred_to_a_partial_one(small):
@@ -247,7 +248,7 @@ def refused(small, file, *words):
     with pytest.raises(cifar.DataError) as error:
         data.load("cifar10", "train")
     message = str(error.value)
-    assert str(file) in message and "python -m vit_teach.download cifar10" in message
+    assert str(file) in message and "python -m vit_teach.data cifar10" in message
     for word in words:
         assert word in message
     assert {f: f.read_bytes() for f in small.root.rglob("*") if f.is_file()} == before
@@ -365,7 +366,7 @@ def test_the_unpickler_knows_few_names(module, name):
 
 def test_no_copy(small):
     assert cifar.find("cifar10") is None
-    with pytest.raises(FileNotFoundError, match="does not exist.*vit_teach.download cifar10"):
+    with pytest.raises(FileNotFoundError, match="does not exist.*vit_teach.data cifar10"):
         data.load("cifar10")
     small.root.mkdir()
     with pytest.raises(FileNotFoundError, match="no CIFAR-10.*or set VIT_TEACH_DATA"):

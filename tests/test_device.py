@@ -6,8 +6,10 @@ import sys
 import pytest
 import torch
 
-from vit_teach import device
-from vit_teach.device import (
+from vit_teach.data.drawn import shapes
+from vit_teach.train import device
+from vit_teach.train.config import TrainConfig
+from vit_teach.train.device import (
     autocast,
     keep_memory,
     pick_device,
@@ -15,8 +17,8 @@ from vit_teach.device import (
     set_threads,
     subnormals_dropped,
 )
-from vit_teach.shapes import shapes
-from vit_teach.train import TrainConfig, Trainer, evaluate
+from vit_teach.train.evaluation import evaluate
+from vit_teach.train.loop import Trainer
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""vit_teach.download against a server on loopback that can cut, refuse, forget and lie."""
+"""vit_teach.data against a server on loopback that can cut, refuse, forget and lie."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -6,7 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from small_cifar import SmallCifar
 
-from vit_teach import cifar, data, download
+from vit_teach import data
+from vit_teach.data import cifar, download
+from vit_teach.data.__main__ import main as data_command
 
 ARCHIVE = "cifar-10-python.tar.gz"
 PARQUET = {split: f"{split}-00000-of-00001.parquet" for split in ("train", "test")}
@@ -93,18 +95,18 @@ def part_of(small):
 
 
 def test_command_fetches_parquet_from_the_first_source(small, server, capsys):
-    assert download.main(["cifar10"]) == 0
+    assert data_command(["cifar10"]) == 0
     assert names(small.folder) == sorted(PARQUET.values())
     assert [path for path, _ in server.log] == [f"p/{PARQUET['train']}", f"p/{PARQUET['test']}"]
     assert "CIFAR-10 is ready" in capsys.readouterr().out
     assert len(data.load("cifar10")) == 50
-    assert download.main(["cifar10"]) == 0
+    assert data_command(["cifar10"]) == 0
     assert len(server.log) == 2  # a good copy is not fetched again
 
 
 def test_archive_by_mirror_option_into_a_folder(small, server, tmp_path, capsys):
     folder = tmp_path / "elsewhere"
-    assert download.main(["cifar10", "--folder", str(folder), "--mirror", small.archive_url]) == 0
+    assert data_command(["cifar10", "--folder", str(folder), "--mirror", small.archive_url]) == 0
     assert names(folder / "cifar10") == [ARCHIVE]
     assert f"set VIT_TEACH_DATA={folder}" in capsys.readouterr().out
     assert len(server.log) == 1
@@ -112,7 +114,7 @@ def test_archive_by_mirror_option_into_a_folder(small, server, tmp_path, capsys)
 
 def test_mirrors_by_environment_variable(small, server, monkeypatch):
     monkeypatch.setenv("VIT_TEACH_MIRROR", f"{server.url}/nothing {small.archive_url}")
-    assert download.main(["cifar10"]) == 0
+    assert data_command(["cifar10"]) == 0
     assert [path for path, _ in server.log] == [f"nothing/{PARQUET['train']}", f"a/{ARCHIVE}"]
 
 
@@ -205,8 +207,8 @@ def test_a_source_that_stays_cut_is_given_up_and_its_part_kept(small, server):
 
 def test_failure_lists_what_was_tried_and_the_way_by_hand(small, server, capsys):
     server.files.clear()
-    assert download.main(["cifar10", "--mirror", "http://127.0.0.1:9/x.tar.gz"]) == 1
-    assert download.main(["cifar10"]) == 1
+    assert data_command(["cifar10", "--mirror", "http://127.0.0.1:9/x.tar.gz"]) == 1
+    assert data_command(["cifar10"]) == 1
     message = capsys.readouterr().err
     assert "http://127.0.0.1:9/x.tar.gz" in message and "refused" in message
     for words in (small.parquet_url, small.archive_url, "404", "By hand", str(small.folder)):
@@ -216,7 +218,7 @@ def test_failure_lists_what_was_tried_and_the_way_by_hand(small, server, capsys)
 
 def test_a_damaged_copy_is_not_overwritten(small, server, capsys):
     small.write_archive(small.root).write_bytes(b"damaged")
-    assert download.main(["cifar10"]) == 1
+    assert data_command(["cifar10"]) == 1
     assert (small.folder / ARCHIVE).read_bytes() == b"damaged"
     assert "Move it away" in capsys.readouterr().err and server.log == []
 
@@ -233,7 +235,7 @@ def test_control_c_says_how_to_go_on(small, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(download, "download", stop)
-    assert download.main(["cifar10"]) == 130
+    assert data_command(["cifar10"]) == 130
     assert "goes on from there" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ from model_tools import close, few, pictures, randomise
 from PIL import Image
 from scipy.ndimage import zoom
 
-from vit_teach.embedding import (
+from vit_teach.vit.embedding import (
     RESIZE_RULES,
     PatchEmbedding,
     check_image_size,
@@ -23,7 +23,7 @@ from vit_teach.embedding import (
     sincos_1d,
     sincos_2d,
 )
-from vit_teach.patches import patchify
+from vit_teach.vit.patches import patchify
 
 # --- The projection ----------
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from model_tools import close, pictures, randomise
 from torch import nn
 
-from vit_teach.encoder import EncoderBlock, Mlp, init_linear
-from vit_teach.vit import VisionTransformer, ViTConfig
+from vit_teach.vit.encoder import EncoderBlock, Mlp, init_linear
+from vit_teach.vit.model import VisionTransformer, ViTConfig
 
 
 def make(dtype=torch.float64, **options):

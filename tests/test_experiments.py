@@ -16,19 +16,20 @@ from filelock import FileLock
 from torch import nn
 
 from vit_teach import cost, results, zoo
-from vit_teach.experiments import EXPERIMENTS, Experiment, Permuted, cell, find, grid, runner
+from vit_teach.data.drawn import shapes
+from vit_teach.experiments import EXPERIMENTS, Experiment, Permuted, cell, find
 from vit_teach.experiments.__main__ import main
-from vit_teach.experiments.measures import moved, shuffle_and_shift, under_permutation
-from vit_teach.experiments.report import as_text, report
-from vit_teach.shapes import shapes
-from vit_teach.train import TrainConfig
+from vit_teach.experiments.lab import cells, images, rates, runner
+from vit_teach.experiments.lab.measures import moved, shuffle_and_shift, under_permutation
+from vit_teach.experiments.lab.report import as_text, report
+from vit_teach.train.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"n": 100, "data": "corner", "tuned": False, "evaluations": 2, "batch_size": 16}
 DEMO = Experiment(
     "demo", "Does it run?",
     lambda quick: [
-        cell(name, 64, models=grid.QUICK_MODELS, seed=seed, **TINY)
+        cell(name, 64, models=cells.QUICK_MODELS, seed=seed, **TINY)
         for seed in (0, 1)
         for name in ("cnn", "vit")
     ],
@@ -54,7 +55,7 @@ def test_the_cells_of_an_experiment_are_sound(name, quick):
     assert len(set(names)) == len(names) > 1
     assert len({tuple(each.labels) for each in cells}) == 1  # one table can hold them
     for each in cells:
-        assert each.config().num_classes == len(grid.CLASSES.get(each.classes, range(10)))
+        assert each.config().num_classes == len(images.CLASSES.get(each.classes, range(10)))
         assert each.settings()["labels"] == each.labels
         if not quick:
             assert each.data in ("cifar10", "corner") and each.seed in (0, 1, 2)
@@ -91,22 +92,22 @@ def test_the_compared_models_need_the_same_work():
 def test_subsets_of_a_seed_are_nested_and_the_validation_images_are_the_same():
     small = cell("cnn", 128, n=100, data="corner")
     large = cell("vit", 128, n=200, data="corner")
-    few, held, _ = grid.load_sets(small)
-    many, held_too, _ = grid.load_sets(large)
+    few, held, _ = images.load_sets(small)
+    many, held_too, _ = images.load_sets(large)
     assert torch.equal(many.images[:100], few.images)
     assert torch.equal(held.images, held_too.images)
-    other, _, _ = grid.load_sets(replace(small, train=replace(small.train, seed=1)))
+    other, _, _ = images.load_sets(replace(small, train=replace(small.train, seed=1)))
     assert not torch.equal(other.images, few.images)
 
 
 def test_a_quick_form_takes_shapes_where_there_is_no_cifar(monkeypatch, tmp_path):
     monkeypatch.setenv("VIT_TEACH_DATA", str(tmp_path))
-    grid._base_sets.cache_clear()
-    train, _, _ = grid.load_sets(cell("cnn", 128, data="any"))
+    images.base_sets.cache_clear()
+    train, _, _ = images.load_sets(cell("cnn", 128, data="any"))
     assert "shape pictures" in train.source
-    with pytest.raises(FileNotFoundError, match="vit_teach.download"):
-        grid.load_sets(cell("cnn", 128))
-    grid._base_sets.cache_clear()
+    with pytest.raises(FileNotFoundError, match="vit_teach.data"):
+        images.load_sets(cell("cnn", 128))
+    images.base_sets.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_a_cell_needs_a_known_model_and_steps():
     with pytest.raises(ValueError, match="model='swin' must be one of"):
         cell("swin", 128)
     with pytest.raises(ValueError, match="length in steps"):
-        grid.Cell({"model": "vit"}, "CIFAR-ViT-Nano", TrainConfig(epochs=1))
+        cells.Cell({"model": "vit"}, "CIFAR-ViT-Nano", TrainConfig(epochs=1))
     with pytest.raises(ValueError, match="name='speed' must be one of"):
         find("speed")
 
@@ -313,12 +314,12 @@ def test_the_rate_with_the_best_validation_accuracy_is_chosen(monkeypatch):
     longer = [rate_card("hybrid", 0.004, 0.1), rate_card("vit", 0.016, 0.99, status="failed")]
     recorded = {"learning_rate": cards + [rate_card("hybrid", 0.001, 0.9)], "long_rate": longer}
     monkeypatch.setattr(results, "recorded", recorded.__getitem__)
-    assert grid.chosen_rate("vit") == 0.002
-    assert grid.chosen_rate("hybrid") == 0.004  # the longer runs decide where there are any
-    assert grid.with_chosen_rate(cell("cnn", 128)).train.learning_rate == 0.004
-    assert grid.with_chosen_rate(cell("hybrid", 128, tuned="vit")).train.learning_rate == 0.002
+    assert rates.chosen_rate("vit") == 0.002
+    assert rates.chosen_rate("hybrid") == 0.004  # the longer runs decide where there are any
+    assert rates.with_chosen_rate(cell("cnn", 128)).train.learning_rate == 0.004
+    assert rates.with_chosen_rate(cell("hybrid", 128, tuned="vit")).train.learning_rate == 0.002
     with pytest.raises(ValueError, match="model='cct' has no learning rate yet"):
-        grid.chosen_rate("cct")
+        rates.chosen_rate("cct")
 
 
 # --- Reporting ----------
@@ -397,7 +398,7 @@ RECORDED = [
 def test_a_recorded_card_is_of_a_declared_cell(path):
     card = results.read_card(path)
     declared = {c.name: c for c in find(path.parent.name).cells(quick=False)}[path.stem]
-    settings = grid.with_chosen_rate(declared).settings()
+    settings = rates.with_chosen_rate(declared).settings()
     assert card["status"] == "complete" and card["seed"] == declared.seed
     assert card["config"] == json.loads(json.dumps(settings))
     assert card["train"]["steps"] == declared.train.steps

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_tools import close, few, pictures, randomise
 
-from vit_teach.embedding import PatchEmbedding
-from vit_teach.hybrid import HYBRID_PRESETS, STEMS, ConvStem, Hybrid, HybridConfig
-from vit_teach.vit import VisionTransformer, ViTConfig
+from vit_teach.baselines.hybrid import HYBRID_PRESETS, STEMS, ConvStem, Hybrid, HybridConfig
+from vit_teach.vit.embedding import PatchEmbedding
+from vit_teach.vit.model import VisionTransformer, ViTConfig
 
 SMALL = HybridConfig(
     image_size=(8, 12), patch_size=4, num_classes=5, embed_dim=24, depth=2, num_heads=3

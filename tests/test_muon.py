@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_tools import few
 
-from vit_teach import muon
+from vit_teach.train import muon
 
 SHAPES = [(24, 8), (8, 24), (8, 8), (24, 8), (5, 3)]  # two of one shape, one of each other kind
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from model_tools import few
 
 from vit_teach import zoo
-from vit_teach.muon import FilterMuon, Muon
-from vit_teach.optim import (
+from vit_teach.train.muon import FilterMuon, Muon
+from vit_teach.train.optim import (
     OPTIMIZERS,
     make_optimizers,
     schedule,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_tools import few, pictures
 
-from vit_teach.patches import grid_size, patchify, to_pair, unpatchify
+from vit_teach.vit.patches import grid_size, patchify, to_pair, unpatchify
 
 SIDES = st.integers(1, 5)
 ORDERS = st.sampled_from(["cpp", "ppc"])

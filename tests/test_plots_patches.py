@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import vit_teach as vt
+from vit_teach.cost import seconds
 from vit_teach.plots import patches as module
-from vit_teach.timing import seconds
 
 plots = vt.plots
 

@@ -3,8 +3,8 @@
 import pytest
 
 from vit_teach import results
-from vit_teach.experiments import quote
-from vit_teach.tables import Table, result_table
+from vit_teach.results.tables import Table, result_table
+from vit_teach.site import numbers
 
 
 def card(model, n, seed, accuracy):
@@ -25,31 +25,31 @@ def cards(monkeypatch):
 
 
 def test_a_result_comes_with_its_spread():
-    assert quote.quote("demo test_accuracy model=vit images=500") == "42.0 ± 2.8 % (2 seeds)"
-    assert quote.quote("demo test_accuracy cell=vit-5000-s0") == "60.0 % (one run, seed 0)"
+    assert numbers.quote("demo test_accuracy model=vit images=500") == "42.0 ± 2.8 % (2 seeds)"
+    assert numbers.quote("demo test_accuracy cell=vit-5000-s0") == "60.0 % (one run, seed 0)"
 
 
 def test_a_gap_has_a_sign_and_counts_the_shared_seeds():
-    ahead = quote.gap("demo test_accuracy model=cnn images=500 ; model=vit images=500")
+    ahead = numbers.gap("demo test_accuracy model=cnn images=500 ; model=vit images=500")
     assert ahead == "15.3 points"  # both with seed 0
-    assert quote.gap("demo test_accuracy model=vit images=500; model=cnn images=500") == (
+    assert numbers.gap("demo test_accuracy model=vit images=500; model=cnn images=500") == (
         "\N{MINUS SIGN}15.3 points"
     )
-    more = quote.gap("demo test_accuracy model=vit images=5000 ; model=vit images=500")
+    more = numbers.gap("demo test_accuracy model=vit images=5000 ; model=vit images=500")
     assert more == "20.0 points"
 
 
 def test_a_gap_without_a_shared_seed_takes_all(monkeypatch):
     made = [card("vit", 500, 0, 0.4), card("vit", 500, 2, 0.5), card("cnn", 500, 1, 0.5)]
     monkeypatch.setattr(results, "recorded", lambda name: made)
-    assert quote.gap("demo test_accuracy model=cnn ; model=vit") == "5.0 points"
+    assert numbers.gap("demo test_accuracy model=cnn ; model=vit") == "5.0 points"
 
 
 def test_a_gap_that_rounds_to_nothing_has_no_sign(monkeypatch):
     made = [card("vit", 500, 0, 0.4), card("cnn", 500, 0, 0.4002)]
     monkeypatch.setattr(results, "recorded", lambda name: made)
     for pair in ("model=vit ; model=cnn", "model=cnn ; model=vit"):
-        assert quote.gap(f"demo test_accuracy {pair}") == "0.0 points"
+        assert numbers.gap(f"demo test_accuracy {pair}") == "0.0 points"
 
 
 @pytest.mark.parametrize(
@@ -63,14 +63,14 @@ def test_a_gap_that_rounds_to_nothing_has_no_sign(monkeypatch):
 )
 def test_what_is_not_recorded_is_an_error(text):
     with pytest.raises(ValueError, match="groups of recorded cards; it must fit one"):
-        quote.quote(text)
+        numbers.quote(text)
 
 
 def test_nonsense_is_an_error():
     with pytest.raises(ValueError, match="experiment metric label=value"):
-        quote.quote("demo test_accuracy vit")
+        numbers.quote("demo test_accuracy vit")
     with pytest.raises(ValueError, match="semicolon"):
-        quote.gap("demo test_accuracy model=vit images=500")
+        numbers.gap("demo test_accuracy model=vit images=500")
 
 
 def test_a_result_table_has_a_place_for_every_pair():

@@ -20,8 +20,9 @@ from torchvision.models.vision_transformer import VisionTransformer as Torchvisi
 from transformers import ViTConfig as HuggingFaceConfig
 from transformers import ViTForImageClassification
 
-from vit_teach import VisionTransformer, ViTConfig, layouts, released
-from vit_teach.checkpoints import load_strict
+from vit_teach import VisionTransformer, ViTConfig
+from vit_teach.weights import layouts, released
+from vit_teach.weights.files import load_strict
 
 CONFIG = ViTConfig(
     image_size=16, patch_size=4, num_classes=7, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2.0

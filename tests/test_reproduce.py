@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vit_teach import reproduce
+from vit_teach.site import reproduce
 
 
 def card(experiment, cell, seed=0, status="complete", labels=None, **metrics):
@@ -35,7 +35,7 @@ def found():
 @pytest.fixture
 def book(tmp_path):
     cells = {
-        "a.ipynb": ["# Page A", 'vt.checkpoints.recorded("long-run")'],
+        "a.ipynb": ["# Page A", 'vt.weights.recorded("long-run")'],
         "b.ipynb": ["# Page B", "cards = vt.results.recorded('train')"],
         "c.ipynb": ["# Page C", 'recorded_table("data_size", "model")'],
         "f.ipynb": ["# Page F", 'cards = vt.experiments.so_far("data_size")'],

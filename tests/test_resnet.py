@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model_tools import close, few, pictures, randomise
 from torch import nn
 
-from vit_teach.resnet import RESNET_PRESETS, BasicBlock, ResNet, ResNetConfig
+from vit_teach.baselines.resnet import RESNET_PRESETS, BasicBlock, ResNet, ResNetConfig
 
 SMALL = ResNetConfig(image_size=(8, 12), width=4, depth=14, num_classes=5)
 

@@ -155,10 +155,10 @@ def test_new_card_refuses_a_bad_one():
 def test_cpu_name_is_read_or_falls_back(tmp_path):
     info = tmp_path / "cpuinfo"
     info.write_text("processor\t: 0\nmodel name\t: Fast Chip 3000 @ 2GHz\n\nprocessor\t: 1\n")
-    assert results._cpu_name(str(info)) == "Fast Chip 3000 @ 2GHz"
+    assert results.cards.cpu_name(str(info)) == "Fast Chip 3000 @ 2GHz"
     info.write_text("processor\t: 0\nBogoMIPS\t: 50.00\n")  # an ARM machine names no model
-    assert results._cpu_name(str(info))
-    assert results._cpu_name(str(tmp_path / "absent"))
+    assert results.cards.cpu_name(str(info))
+    assert results.cards.cpu_name(str(tmp_path / "absent"))
 
 
 def test_portable_command_keeps_no_machine_path(tmp_path, monkeypatch):

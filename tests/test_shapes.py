@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vit_teach.shapes import CLASS_COLOURS, CLASSES, CORNERS, OUTLINES, shapes, stand_in
+from vit_teach.data.drawn import CLASS_COLOURS, CLASSES, CORNERS, OUTLINES, shapes, stand_in
 
 KINDS = list(CLASSES)
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from vit_teach import results
-from vit_teach.experiments import EXPERIMENTS, Experiment, cell, find, runner
-from vit_teach.experiments.report import core_hours
-from vit_teach.experiments.shared import METRICS
+from vit_teach.experiments import EXPERIMENTS, Experiment, cell, find
+from vit_teach.experiments.lab import runner
+from vit_teach.experiments.lab.report import core_hours
+from vit_teach.experiments.lab.same_training import METRICS
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 TINY = {"n": 100, "data": "corner", "tuned": False, "evaluations": 2, "batch_size": 16}

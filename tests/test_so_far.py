@@ -3,7 +3,8 @@
 from card_tools import made_up_cards
 
 from vit_teach import experiments, results
-from vit_teach.experiments import find, runner
+from vit_teach.experiments import find
+from vit_teach.experiments.lab import runner
 from vit_teach.widgets import GridExplorer
 
 

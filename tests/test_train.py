@@ -18,19 +18,15 @@ from hypothesis import strategies as st
 from model_tools import few, randomise
 from PIL import Image
 
-from vit_teach import checkpoints, train_cli, zoo
-from vit_teach.data import ImageSet
-from vit_teach.optim import schedule
-from vit_teach.shapes import shapes
-from vit_teach.train import (
-    TrainConfig,
-    Trainer,
-    batch_indices,
-    evaluate,
-    read_checkpoint,
-    run_steps,
-    train,
-)
+from vit_teach import weights, zoo
+from vit_teach.data.drawn import shapes
+from vit_teach.data.imageset import ImageSet
+from vit_teach.train import __main__ as train_command
+from vit_teach.train.config import TrainConfig
+from vit_teach.train.evaluation import evaluate
+from vit_teach.train.loop import Trainer, batch_indices, run_steps, train
+from vit_teach.train.optim import schedule
+from vit_teach.train.resume import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = zoo.preset("CIFAR-ViT-Nano", depth=1, embed_dim=16, num_heads=2, dropout=0.1)
@@ -99,7 +95,7 @@ def test_interrupted_and_resumed_is_bit_equal(kind, tmp_path, monkeypatch):
     model, changes = KINDS[kind]
     config = replace(SHORT, **changes)
     expected, history = run(config, model)
-    monkeypatch.setattr("vit_teach.train.SAVE_SECONDS", 0)  # after every step
+    monkeypatch.setattr("vit_teach.train.loop.SAVE_SECONDS", 0)  # after every step
     step = Trainer.step
 
     def fail_after_five(trainer):
@@ -168,15 +164,15 @@ ARGUMENTS = [
 SLOW = """
 import sys, time
 import vit_teach.train as t
-t.SAVE_SECONDS = 0
+t.loop.SAVE_SECONDS = 0
 step = t.Trainer.step
 def slow_step(trainer):
     print("done", trainer.done, flush=True)
     time.sleep(0.2 if trainer.done > 4 else 0)
     return step(trainer)
 t.Trainer.step = slow_step
-from vit_teach import train_cli
-sys.exit(train_cli.main(sys.argv[1:]))
+from vit_teach.train import __main__ as train_command
+sys.exit(train_command.main(sys.argv[1:]))
 """
 
 
@@ -220,8 +216,8 @@ def test_killed_or_interrupted_then_resumed_is_bit_equal(tmp_path):
     assert told and 6 <= int(told[1]) < 14  # on a busy machine the wish arrives a step later
     assert "python -m vit_teach.train --preset CIFAR-ViT-Nano" in message
     assert "Traceback" not in message
-    assert train_cli.main(command("whole")) == 0
-    expected = checkpoints.load(tmp_path / "whole" / "weights.safetensors").state_dict()
+    assert train_command.main(command("whole")) == 0
+    expected = weights.load(tmp_path / "whole" / "weights.safetensors").state_dict()
     for folder in ("killed", "asked"):
         assert not (tmp_path / folder / "weights.safetensors").exists()
         saved = torch.load(tmp_path / folder / "checkpoint.pt", weights_only=True)
@@ -230,16 +226,16 @@ def test_killed_or_interrupted_then_resumed_is_bit_equal(tmp_path):
         if folder == "killed":
             finish(start("-m", "vit_teach.train", *command(folder)))
         else:
-            assert train_cli.main(command(folder)) == 0
-        weights = checkpoints.load(tmp_path / folder / "weights.safetensors").state_dict()
-        assert_same_state(weights, expected)
+            assert train_command.main(command(folder)) == 0
+        found = weights.load(tmp_path / folder / "weights.safetensors").state_dict()
+        assert_same_state(found, expected)
         cards = [json.loads((tmp_path / f / "card.json").read_text()) for f in ("whole", folder)]
         assert cards[0]["metrics"] == cards[1]["metrics"]
         assert cards[0]["curves"]["train_loss"] == cards[1]["curves"]["train_loss"]
 
 
 def test_the_second_ctrl_c_is_immediate():
-    from vit_teach.train import StopRequest
+    from vit_teach.train.resume import StopRequest
 
     found = signal.getsignal(signal.SIGINT)
     before = signal.default_int_handler  # a test run in the background inherits "ignore"
@@ -439,7 +435,7 @@ def test_evaluate_leaves_the_mode_and_no_gradient(training):
 
 def test_evaluate_is_accuracy_and_cross_entropy():
     model = randomise(fresh()).eval()
-    from vit_teach.data import normalise
+    from vit_teach.data.imageset import normalise
 
     with torch.no_grad():
         chances = model(normalise(HELD_OUT.images)).double().softmax(dim=1)
@@ -542,7 +538,7 @@ def test_the_best_look_is_kept_and_survives_a_stop(tmp_path, monkeypatch):
         weights.append({k: v.clone() for k, v in model.state_dict().items()})
         return next(accuracies), 1.0
 
-    monkeypatch.setattr("vit_teach.train.evaluate", scripted)
+    monkeypatch.setattr("vit_teach.train.loop.evaluate", scripted)
     config = replace(SHORT, evaluations=4, keep="best")
     stopped = Trainer(fresh(), IMAGES, HELD_OUT, config)
     for _ in range(6):
@@ -560,7 +556,7 @@ def test_the_best_look_is_kept_and_survives_a_stop(tmp_path, monkeypatch):
 
 def test_the_last_step_is_kept_by_default(monkeypatch):
     accuracies = iter([0.6, 0.5, 0.3])
-    monkeypatch.setattr("vit_teach.train.evaluate", lambda *_, **__: (next(accuracies), 1.0))
+    monkeypatch.setattr("vit_teach.train.loop.evaluate", lambda *_, **__: (next(accuracies), 1.0))
     _, history = run(SHORT)
     assert history.kept_step == 12 and history.kept["val_accuracy"] == 0.3
 
@@ -568,7 +564,8 @@ def test_the_last_step_is_kept_by_default(monkeypatch):
 def test_every_look_takes_all_validation_images(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "vit_teach.train.evaluate", lambda _, images, **__: (seen.append(len(images)) or 0.5, 1.0)
+        "vit_teach.train.loop.evaluate",
+        lambda _, images, **__: (seen.append(len(images)) or 0.5, 1.0),
     )
     run(SHORT)
     assert seen == [len(HELD_OUT)] * 3

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from vit_teach import cost, results, zoo
-from vit_teach.embedding import resize_positions
-from vit_teach.experiments import Experiment, cell, find, grid, pretrained, resolution, runner
-from vit_teach.optim import split_parameters
+from vit_teach.experiments import Experiment, cell, find, resolution
+from vit_teach.experiments.lab import cells, images, pretrained, rates, runner, wrappers
+from vit_teach.train.optim import split_parameters
+from vit_teach.vit.embedding import RESIZE_RULES, resize_positions
 
 DEMO = Experiment("demo", "Does it run?", lambda quick: [])
-TINY = {"models": grid.QUICK_MODELS, "data": "corner", "tuned": False, "evaluations": 1,
+TINY = {"models": cells.QUICK_MODELS, "data": "corner", "tuned": False, "evaluations": 1,
         "batch_size": 16}  # fmt: skip
 
 
@@ -36,9 +37,9 @@ def follow(start, name="vit", **changes):
 
 
 def test_source_and_target_share_no_class_and_no_image():
-    source, target = grid.CLASSES["source"], grid.CLASSES["target"]
+    source, target = images.CLASSES["source"], images.CLASSES["target"]
     assert sorted(source + target) == list(range(10))
-    one, two = (grid.load_sets(first(classes=name, n=None)) for name in grid.CLASSES)
+    one, two = (images.load_sets(first(classes=name, n=None)) for name in images.CLASSES)
     for ours, theirs in zip(one, two, strict=True):  # training, validation, test
         assert len(ours.classes) == 5 and not set(ours.classes) & set(theirs.classes)
         assert set(ours.labels.tolist()) == set(range(5))
@@ -48,15 +49,15 @@ def test_source_and_target_share_no_class_and_no_image():
 
 
 def test_labels_are_numbered_anew_and_keep_their_names():
-    full = grid.load_sets(first(n=None))[0]
-    part = grid.of_classes(full, (1, 4, 7))
+    full = images.load_sets(first(n=None))[0]
+    part = images.of_classes(full, (1, 4, 7))
     old = full.labels[torch.isin(full.labels, torch.tensor([1, 4, 7]))]
     names = [part.classes[label] for label in part.labels.tolist()]
     assert names == [full.classes[label] for label in old.tolist()]
 
 
 def test_subsets_hold_as_many_images_of_each_target_class():
-    few = grid.load_sets(first(classes="target", n=50))[0]
+    few = images.load_sets(first(classes="target", n=50))[0]
     assert few.labels.bincount().tolist() == [10] * 5
 
 
@@ -92,7 +93,7 @@ def test_both_starts_get_the_same_rates_and_seeds():
 def test_every_rule_and_the_control_start_from_the_same_weights():
     cells = [each for each in find("resolution").cells(quick=False) if each.seed == 2]
     assert len({json.dumps(each.start.settings()) for each in cells}) == 1
-    assert {each.labels["rule"] for each in cells} == {*grid.RESIZE_RULES, resolution.CONTROL}
+    assert {each.labels["rule"] for each in cells} == {*RESIZE_RULES, resolution.CONTROL}
     sizes = {each.labels["rule"]: each.config().image_size for each in cells}
     assert sizes.pop(resolution.CONTROL) == (32, 32) and set(sizes.values()) == {(48, 48)}
 
@@ -106,10 +107,10 @@ def test_the_card_of_a_plain_cell_says_what_it_always_said():
 
 
 def test_the_rate_is_chosen_for_the_start_too_and_multiplied(monkeypatch):
-    monkeypatch.setattr(grid, "chosen_rate", lambda name: {"vit": 0.002, "cnn": 0.008}[name])
-    chosen = grid.with_chosen_rate(cell("cnn", 128, rate_factor=0.25, start=cell("vit", 128)))
+    monkeypatch.setattr(rates, "chosen_rate", lambda name: {"vit": 0.002, "cnn": 0.008}[name])
+    chosen = rates.with_chosen_rate(cell("cnn", 128, rate_factor=0.25, start=cell("vit", 128)))
     assert chosen.train.learning_rate == 0.002 == chosen.start.train.learning_rate
-    assert "times 0.25" in runner._selection(chosen)
+    assert "times 0.25" in runner.selection(chosen)
 
 
 # --- The weights ----------
@@ -143,7 +144,7 @@ def test_without_a_folder_they_are_kept_in_memory(monkeypatch):
 def test_a_start_on_other_classes_gives_all_but_the_classifier(name, head):
     start = first(name, classes="source")
     later = follow(start, name, classes="target")
-    model = grid.build_model(later, 5)
+    model = wrappers.build_model(later, 5)
     fresh = model.state_dict()[head].clone()
     found = pretrained.begin(model, later, None)
     weights, _ = pretrained.start_weights(start)
@@ -157,8 +158,8 @@ def test_a_start_on_other_classes_gives_all_but_the_classifier(name, head):
 def test_a_start_at_another_resolution_resizes_the_table_by_its_rule(rule):
     start = first()
     later = follow(start, changes={"image_size": 48}, rule=rule)
-    model = grid.build_model(later)
-    validation = grid.load_sets(later)[1].subset(100)
+    model = wrappers.build_model(later)
+    validation = images.load_sets(later)[1].subset(100)
     found = pretrained.begin(model, later, validation)
     weights, _ = pretrained.start_weights(start)
     table = resize_positions(weights["pos_embed"], (4, 4), (6, 6), rule, 0)
@@ -171,14 +172,14 @@ def test_a_start_at_another_resolution_resizes_the_table_by_its_rule(rule):
 
 def test_a_start_that_does_not_fit_is_refused():
     start = first("vit-no-positions")
-    model = grid.build_model(follow(start))
+    model = wrappers.build_model(follow(start))
     with pytest.raises(ValueError, match="does not fit"):
         pretrained.begin(model, follow(start), None)
 
 
 def test_an_enlarged_model_is_trained_like_the_model_inside():
-    model = grid.build_model(follow(first(), changes={"image_size": 48}))
-    assert isinstance(model, grid.Enlarged)
+    model = wrappers.build_model(follow(first(), changes={"image_size": 48}))
+    assert isinstance(model, wrappers.Enlarged)
     alone = zoo.build(model.model.config)
     sizes = [[len(group) for group in split_parameters(m)] for m in (model, alone)]
     assert sizes[0] == sizes[1]

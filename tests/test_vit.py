@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_tools import close, few, pictures, randomise
 
-from vit_teach.checkpoints import from_timm, from_torchvision, load_strict, to_timm
-from vit_teach.embedding import sincos_1d, sincos_2d
-from vit_teach.vit import PRESETS, VisionTransformer, ViTConfig
+from vit_teach.vit.embedding import sincos_1d, sincos_2d
+from vit_teach.vit.model import PRESETS, VisionTransformer, ViTConfig
+from vit_teach.weights.files import from_timm, from_torchvision, load_strict, to_timm
 
 SMALL = ViTConfig(
     image_size=(8, 12),

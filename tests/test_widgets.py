@@ -69,7 +69,7 @@ def test_an_unknown_module_is_refused():
 
 def chapter_widgets():
     """The widgets as the chapters make them."""
-    trained = vt.checkpoints.recorded("cifar-vit-20min")
+    trained = vt.weights.recorded("cifar-vit-20min")
     table, grid = trained.pos_embed[0], trained.config.grid_size
     tables = {name: table for name in ("one", "two", "three", "four")}
     return [patches(), PositionExplorer(tables, grid, centred=True), by_hand()]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import vit_teach as vt
-from vit_teach import attention_maps
+from vit_teach import probe
 from vit_teach.widgets import AttentionExplorer, base
 from vit_teach.widgets.attention_explorer import ASKS, VIEWS, colours, quantise, restore
 
@@ -32,7 +32,7 @@ def explorer(blocks=3, heads=2, grid=(3, 5), patch=(4, 6), prefix=1, **choice):
 
 @pytest.fixture(scope="module")
 def book_model():
-    return vt.checkpoints.recorded("cifar-vit-20min")
+    return vt.weights.recorded("cifar-vit-20min")
 
 
 # --- Rounding ----------
@@ -52,7 +52,7 @@ def test_what_the_rounding_does_to_the_books_model(book_model):
     """The numbers a reader sees, from bytes and from exact weights."""
     photo = vt.data.photograph()
     widget = AttentionExplorer.from_model(book_model, photo)
-    exact = attention_maps.examine(book_model, photo)
+    exact = probe.examine(book_model, photo)
     assert (widget.shown_weights() - exact.weights[0]).abs().max() <= exact.weights.max() / 500
     assert (widget.distances() - exact.distance[0]).abs().max() < 0.05  # pixels
     widget.view, widget.block, widget.asks = "rollout", book_model.config.depth - 1, "mean"
@@ -81,9 +81,9 @@ def test_a_model_too_large_for_a_page_leaves_its_maps_and_no_data():
 
 def test_what_stands_in_says_what_the_numbers_are():
     widget = explorer(grid=(2, 3), patch=(4, 4))
-    far = attention_maps.attention_distance(widget.shown_weights(), (2, 3), 4)
+    far = probe.attention_distance(widget.shown_weights(), (2, 3), 4)
     assert f"from {far.min():.1f} to {far.max():.1f} pixels" in widget.describe()
-    assert f"gives {attention_maps.uniform_distance((2, 3), 4):.2f}" in widget.describe()
+    assert f"gives {probe.uniform_distance((2, 3), 4):.2f}" in widget.describe()
     assert widget.static_html().count('alt="') == 2
 
 
@@ -112,7 +112,7 @@ def test_any_model_on_any_picture(name, changes, tmp_path):
     widget = AttentionExplorer.from_model(model, tmp_path / "mine.png")
     assert tuple(widget.grid) == model.config.grid_size
     assert widget.shape == [4, 4, model.config.num_tokens]
-    exact = attention_maps.examine(model, tmp_path / "mine.png").distance[0]
+    exact = probe.examine(model, tmp_path / "mine.png").distance[0]
     assert (widget.distances() - exact).abs().max() < 0.05
 
 
@@ -176,7 +176,7 @@ def test_weights_distances_and_rollout_are_pythons(run, prefix):
     assert (torch.tensor(far) - widget.distances()).abs().max() < 1e-4
     assert even == pytest.approx(widget.uniform())
     for block, result in enumerate(rolled):
-        expected = attention_maps.rollout(weights[: block + 1])
+        expected = probe.rollout(weights[: block + 1])
         assert (torch.tensor(result).view(tokens, tokens) - expected).abs().max() < 1e-6
 
 
@@ -197,7 +197,7 @@ def test_distances_of_each_query_are_pythons(run):
     code = f"""(m, s) => {{ {UNPACK} return Array.from({{ length: N }}, (_, q) =>
       m.distanceOf(m.rowOf(weights[1][0], T, N, "patch", q), q, s.grid, s.patch)); }}"""
     found = torch.tensor(run(code, widget.static_state()))
-    expected = attention_maps.query_distances(widget.shown_weights()[1, 0], (3, 5), (4, 6))
+    expected = probe.query_distances(widget.shown_weights()[1, 0], (3, 5), (4, 6))
     assert (found - expected).abs().max() < 1e-4
 
 

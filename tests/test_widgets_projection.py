@@ -61,7 +61,7 @@ def test_everywhere_is_the_value_at_each_place():
 
 
 def test_the_books_own_weights_lose_nothing():
-    model = vt.checkpoints.recorded("cifar-vit-20min")
+    model = vt.weights.recorded("cifar-vit-20min")
     weight, bias = layer_of("trained", model.patch_embed)
     assert torch.equal(weight.float(), model.patch_embed.proj.weight)
     assert torch.equal(bias.float(), model.patch_embed.proj.bias)
@@ -82,7 +82,7 @@ def test_a_place_between_patches_makes_the_filter_move_by_pixels():
 
 
 def test_the_bundle_is_small_and_has_a_picture():
-    trained = vt.checkpoints.recorded("cifar-vit-20min").patch_embed
+    trained = vt.weights.recorded("cifar-vit-20min").patch_embed
     pictures = {"a": vt.data.photograph(32), "b": vt.data.photograph(32)}
     widget = ProjectionExplorer(pictures, {"one": trained, "two": trained})
     page = widget.static_html()

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import vit_teach as vt
-from vit_teach.vit import POOLS
+from vit_teach.vit.model import POOLS
 from vit_teach.widgets import ShapeTracer, base
-from vit_teach.widgets.shape_tracer import LINES, PACKAGE, PARTS, code_lines, presets, sizes_of
+from vit_teach.widgets.shape_tracer import LINES, MODEL, PARTS, code_lines, presets, sizes_of
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_refused(call, message):
 
 def test_each_line_of_code_is_where_it_says(tracer):
     for step, place in code_lines().items():
-        lines = (PACKAGE / place["file"]).read_text("utf-8").splitlines()
+        lines = (MODEL.parent / place["file"]).read_text("utf-8").splitlines()
         assert lines[place["line"] - 1].strip() == place["text"], step
         assert LINES[step][1] in place["text"]
     traces = tracer("(m, d) => d.map(m.trace)", [sizes_of(config) for config in CONFIGS])

@@ -72,7 +72,7 @@ def page(browser, tmp_path_factory):
 @pytest.fixture(scope="module")
 def shipped(page):
     """The book's own model, in PyTorch."""
-    return vt.checkpoints.load(SHIPPED)
+    return vt.weights.load(SHIPPED)
 
 
 def open_model(page, path):
@@ -127,7 +127,7 @@ def as_rgba(picture):
 def test_logits_of_the_books_model(page, shipped):
     open_model(page, SHIPPED)
     pieces = vt.data.normalise(crops(60, 32))
-    shapes = vt.data.normalise(vt.shapes.shapes(20, seed=3).images)
+    shapes = vt.data.normalise(vt.data.shapes(20, seed=3).images)
     noise = torch.randn(60, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     images = torch.cat([noise, pieces, shapes])  # (140, 3, 32, 32)
     with torch.no_grad():
@@ -142,13 +142,13 @@ def test_half_precision_costs_little(page, tmp_path):
     with torch.no_grad():
         expected = model(images)
     for half, tolerance in ((False, 1e-4), (True, 2e-2)):
-        open_model(page, vt.checkpoints.save(model, tmp_path / f"{half}.safetensors", half=half))
+        open_model(page, vt.weights.save(model, tmp_path / f"{half}.safetensors", half=half))
         torch.testing.assert_close(run(page, images), expected, rtol=0, atol=tolerance)
 
 
 def test_bfloat16_weights_are_read(page, tmp_path):
     model = randomise(vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano"))).bfloat16().eval()
-    open_model(page, vt.checkpoints.save(model, tmp_path / "b.safetensors"))
+    open_model(page, vt.weights.save(model, tmp_path / "b.safetensors"))
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = model.float()(images)
@@ -198,7 +198,7 @@ CONFIGS = {
 def test_every_intermediate(name, page, tmp_path):
     config = vt.ViTConfig(**{"depth": 2, "num_classes": 5, **CONFIGS[name]})
     model = randomise(vt.VisionTransformer(config)).eval()
-    open_model(page, vt.checkpoints.save(model, tmp_path / "model.safetensors"))
+    open_model(page, vt.weights.save(model, tmp_path / "model.safetensors"))
     shape = (2, config.in_channels, *config.image_size)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
@@ -221,7 +221,7 @@ def test_the_small_number_in_layer_norm(page, tmp_path):
     with torch.no_grad():  # tokens so small that it matters
         model.patch_embed.proj.weight.mul_(1e-3)
         model.patch_embed.proj.bias.mul_(1e-3)
-    open_model(page, vt.checkpoints.save(model, tmp_path / "model.safetensors"))
+    open_model(page, vt.weights.save(model, tmp_path / "model.safetensors"))
     image = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         _, expected = model(image, intermediates=True)
@@ -244,7 +244,7 @@ def test_probabilities_and_what_the_model_says_of_itself(page, shipped):
     with torch.no_grad():
         expected = shipped(torch.zeros(1, 3, 32, 32)).softmax(1)[0]
     torch.testing.assert_close(torch.tensor(said["probabilities"]), expected, rtol=0, atol=1e-5)
-    metadata = vt.checkpoints.read_metadata(SHIPPED)
+    metadata = vt.weights.read_metadata(SHIPPED)
     assert said["classes"] == metadata["classes"]
     assert (said["mean"], said["std"]) == (list(vt.data.MEAN), list(vt.data.STD))
     assert said["metadata"]["test_accuracy"] == metadata["test_accuracy"]
@@ -270,7 +270,7 @@ def test_resizing_is_pillows(page):
         height, width = SIZES[i % len(SIZES)]
         call = "([p, h, w]) => textOf(V.resize(bytesOf(p.data), p.width, p.height, h, w))"
         found = page.evaluate(call, [as_rgba(picture), height, width])
-        expected = vt.data._fit(picture, (height, width)).numpy().tobytes()
+        expected = vt.data.pictures.fit(picture, (height, width)).numpy().tobytes()
         assert base64.b64decode(found) == expected, (i, picture.size, height, width)
 
 
@@ -285,7 +285,7 @@ def test_resizing_extreme_shapes(size, page):
     found = page.evaluate(
         "p => textOf(V.resize(bytesOf(p.data), p.width, p.height, 32, 32))", as_rgba(picture)
     )
-    assert base64.b64decode(found) == vt.data._fit(picture, (32, 32)).numpy().tobytes()
+    assert base64.b64decode(found) == vt.data.pictures.fit(picture, (32, 32)).numpy().tobytes()
 
 
 def test_a_picture_of_the_right_size_stays_as_it_is(page):
@@ -301,7 +301,7 @@ def test_transparent_pictures_are_put_on_white(page, tmp_path):
     pixels[:20, :, 3], pixels[20:30, :, 3] = 0, 255
     picture = Image.fromarray(pixels)
     picture.save(tmp_path / "glass.png")
-    expected = vt.data._read_picture(tmp_path / "glass.png", (32, 32)).numpy().tobytes()
+    expected = vt.data.read_picture(tmp_path / "glass.png", (32, 32)).numpy().tobytes()
     found = page.evaluate(
         "p => textOf(V.resize(bytesOf(p.data), p.width, p.height, 32, 32))", as_rgba(picture)
     )
@@ -311,7 +311,7 @@ def test_transparent_pictures_are_put_on_white(page, tmp_path):
 def test_from_picture_to_logits(page, shipped):
     open_model(page, SHIPPED)
     pictures = list(pictures_of_odd_sizes(24, seed=1))
-    images = torch.stack([vt.data.normalise(vt.data._fit(p, (32, 32))) for p in pictures])
+    images = torch.stack([vt.data.normalise(vt.data.pictures.fit(p, (32, 32))) for p in pictures])
     with torch.no_grad():
         expected = shipped(images)
     found = page.evaluate(
@@ -329,7 +329,7 @@ def test_from_picture_to_logits(page, shipped):
 def test_the_files_own_constants_are_used(page, tmp_path):
     model = vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano"))
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.4, 0.3)
-    path = vt.checkpoints.save(model, tmp_path / "model.safetensors", mean=mean, std=std)
+    path = vt.weights.save(model, tmp_path / "model.safetensors", mean=mean, std=std)
     open_model(page, path)
     picture = Image.fromarray(vt.data.photograph(32).permute(1, 2, 0).numpy())
     found = page.evaluate(
@@ -500,7 +500,7 @@ def rewritten(path, config=None, metadata=None, drop=None, tensors=None):
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory):
     model = randomise(vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano")))
-    return vt.checkpoints.save(model, tmp_path_factory.mktemp("nano") / "nano.safetensors")
+    return vt.weights.save(model, tmp_path_factory.mktemp("nano") / "nano.safetensors")
 
 
 @pytest.mark.parametrize("field", BAD_CONFIGS)
@@ -525,7 +525,7 @@ def test_tensors_that_do_not_fit_are_refused(page, nano):
 
 def test_hybrids_and_resnets_are_refused(page, tmp_path):
     for name in ("CIFAR-Hybrid-Tiny", "CIFAR-ResNet-Tiny"):
-        path = vt.checkpoints.save(vt.zoo.build(vt.zoo.preset(name)), tmp_path / name)
+        path = vt.weights.save(vt.zoo.build(vt.zoo.preset(name)), tmp_path / name)
         message = error(page, "V.modelFromFile(bytesOf(given).buffer)", b64(path.read_bytes()))
         assert "this page runs plain ViTs" in message
 
@@ -566,7 +566,7 @@ ENGINES = {
 def test_the_engine(options, page, shipped):
     assert open_engine(page, options) == ENGINES[options]
     picture = next(pictures_of_odd_sizes(1, seed=4))
-    image = vt.data._fit(picture, (32, 32))
+    image = vt.data.pictures.fit(picture, (32, 32))
     with torch.no_grad():
         _, expected = shipped(vt.data.normalise(image[None]), intermediates=True)
     found = page.evaluate(RUN, as_rgba(picture))

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from vit_teach import cost, zoo
-from vit_teach.bit import PAPER_HYBRIDS
-from vit_teach.hybrid import HYBRID_PRESETS, Hybrid
-from vit_teach.resnet import RESNET_PRESETS, ResNet
-from vit_teach.vit import PRESETS, VisionTransformer, ViTConfig
+from vit_teach.baselines.hybrid import HYBRID_PRESETS, Hybrid
+from vit_teach.baselines.paper_hybrid import PAPER_HYBRIDS
+from vit_teach.baselines.resnet import RESNET_PRESETS, ResNet
+from vit_teach.vit.model import PRESETS, VisionTransformer, ViTConfig
 
 # With 1000 classes: the counts of Google's own test of its released models.
 RELEASED = {

@@ -1,7 +1,8 @@
 """Vision Transformers, step by step: the helper package of the book.
 
-The model is in six short files, in the order of the chapters: patches, embedding, attention,
-encoder, vit, and hybrid. Everything else (data, training, plots) loads when it is first used.
+The Vision Transformer is the folder ``vit``: five short files, in the order of the chapters. All
+else (models to compare with, data, training, plots) stands beside it and loads when it is first
+used. What you type as ``vt.NAME`` is the file or folder NAME of this package.
 
 >>> import vit_teach as vt
 >>> vt.PRESETS["ViT-B/16"].num_tokens
@@ -10,35 +11,52 @@ encoder, vit, and hybrid. Everything else (data, training, plots) loads when it 
 
 import importlib
 
-from .attention import MultiHeadAttention, attend, attention_weights
-from .embedding import (
+from .vit import (
+    PRESETS,
     RESIZE_RULES,
+    EncoderBlock,
+    Mlp,
+    MultiHeadAttention,
     PatchEmbedding,
+    VisionTransformer,
+    ViTConfig,
+    attend,
+    attention_weights,
+    patchify,
     resize_positions,
     sincos_1d,
     sincos_2d,
+    unpatchify,
 )
-from .encoder import EncoderBlock, Mlp
-from .patches import patchify, unpatchify
-from .vit import PRESETS, VisionTransformer, ViTConfig
 
 __version__ = "0.1.0"
 
-_MODULES = (
-    "augment", "checkpoints", "cost", "data", "device", "download", "experiments", "hybrid",
-    "layouts", "muon", "optim", "plots", "probe", "released", "resnet", "results", "shapes",
-    "tables", "timing", "train", "widgets", "zoo",
+DOORS = (
+    "augment", "baselines", "cost", "data", "experiments", "plots", "probe", "results", "site",
+    "train", "vit", "weights", "widgets", "zoo",
 )  # fmt: skip
+
+# Names of earlier editions of the notebooks, and where their contents are now.
+MOVED = {
+    "attention_maps": "probe", "bit": "baselines.paper_hybrid", "checkpoints": "weights",
+    "cifar": "data.cifar", "device": "train.device", "download": "data.download",
+    "embedding": "vit.embedding", "encoder": "vit.encoder", "hybrid": "baselines.hybrid",
+    "layouts": "weights.layouts", "muon": "train.muon", "optim": "train.optim",
+    "released": "weights", "reproduce": "site.reproduce", "resnet": "baselines.resnet",
+    "shapes": "data.drawn", "tables": "results", "timing": "cost",
+}  # fmt: skip
 
 __all__ = [
     "PRESETS", "RESIZE_RULES", "EncoderBlock", "Mlp", "MultiHeadAttention", "PatchEmbedding",
     "ViTConfig", "VisionTransformer", "attend", "attention_weights", "patchify",
-    "resize_positions", "sincos_1d", "sincos_2d", "unpatchify", *_MODULES,
+    "resize_positions", "sincos_1d", "sincos_2d", "unpatchify", *DOORS,
 ]  # fmt: skip
 
 
 def __getattr__(name):
-    """Load a sub-module on first use, so that importing the package stays fast."""
-    if name in _MODULES:
+    """Load a door on first use, so that importing the package stays fast."""
+    if name in DOORS:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in MOVED:
+        raise AttributeError(f"vt.{name} is vt.{MOVED[name]} now")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

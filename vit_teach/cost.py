@@ -4,11 +4,14 @@ A MAC is one multiplication and one addition, so it is two FLOPs. Only matrix pr
 convolutions are counted; norms, softmax and GELU are below one hundredth of the work.
 """
 
+import time
 from math import prod
 
-from .bit import ROOT_WIDTH, PaperHybridConfig
-from .hybrid import HybridConfig
-from .resnet import ResNetConfig
+import torch
+
+from .baselines.hybrid import HybridConfig
+from .baselines.paper_hybrid import ROOT_WIDTH, PaperHybridConfig
+from .baselines.resnet import ResNetConfig
 
 # ViT paper, Table 6: (preset, epochs on JFT-300M, exaFLOPs of pre-training as printed).
 PAPER_TABLE6 = (
@@ -243,3 +246,39 @@ def _resnet_rows(config):
             rows += _residual_rows(f"layer{number}.{i}", before, width, stride, side)
             before = width
     return [*rows, _row("pool", (before,), 0), _linear("fc", 1, before, config.num_classes)]
+
+
+# --- Measured, beside the formulas --------------------------------------------------------------
+
+
+def samples(function, *inputs, at_least=0.15):
+    """Processor time of each of several calls of ``function(*inputs)``: a list of seconds.
+
+    One thread; the call is repeated at least three times, and until it has used ``at_least``
+    seconds. The clock counts only what this thread computes, so other programs on the machine
+    disturb it little. Only for work on a CPU: a GPU computes beside the processor.
+
+    >>> len(samples(torch.add, torch.zeros(8), 1.0, at_least=0))
+    3
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        function(*inputs)  # the first call also pays for preparations
+        times = []
+        while len(times) < 3 or sum(times) < at_least:
+            start = time.thread_time()
+            function(*inputs)
+            times.append(time.thread_time() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return times
+
+
+def seconds(function, *inputs, at_least=0.15):
+    """Processor time of ``function(*inputs)`` in seconds: the fastest of :func:`samples`.
+
+    >>> 0 < seconds(torch.add, torch.zeros(8), 1.0, at_least=0) < 1
+    True
+    """
+    return min(samples(function, *inputs, at_least=at_least))

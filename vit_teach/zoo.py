@@ -6,10 +6,10 @@
 
 from dataclasses import asdict, fields, replace
 
-from .bit import PAPER_HYBRIDS, PaperHybrid, PaperHybridConfig
-from .hybrid import HYBRID_PRESETS, Hybrid, HybridConfig
-from .resnet import RESNET_PRESETS, ResNet, ResNetConfig
-from .vit import PRESETS, VisionTransformer, ViTConfig
+from .baselines.hybrid import HYBRID_PRESETS, Hybrid, HybridConfig
+from .baselines.paper_hybrid import PAPER_HYBRIDS, PaperHybrid, PaperHybridConfig
+from .baselines.resnet import RESNET_PRESETS, ResNet, ResNetConfig
+from .vit.model import PRESETS, VisionTransformer, ViTConfig
 
 KINDS = {
     "vit": (ViTConfig, VisionTransformer),

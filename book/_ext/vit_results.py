@@ -10,11 +10,12 @@ LOG = logging.getLogger(__name__)
 
 
 def _say(kind: str, text: str) -> str:
-    from vit_teach.experiments import find, quote
+    from vit_teach.experiments import find
+    from vit_teach.site import numbers
 
     if kind == "result":
-        return quote.quote(text)
-    return quote.gap(text) if kind == "gap" else quote.coverage(find(text))
+        return numbers.quote(text)
+    return numbers.gap(text) if kind == "gap" else numbers.coverage(find(text))
 
 
 def make_role(kind: str):

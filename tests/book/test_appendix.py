@@ -8,7 +8,8 @@ import nbformat
 import pages
 import pytest
 
-from vit_teach import experiments, reproduce
+from vit_teach import experiments
+from vit_teach.site import reproduce
 
 APPENDIX = pages.ROOT / "book" / "appendix"
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")

@@ -11,7 +11,7 @@ from page_tools import STICK_OUT
 from PIL import Image
 from test_widgets_site import LOOK, SETTINGS, TOO_WIDE, WCAG, Visit
 
-from vit_teach import attention_maps
+from vit_teach import probe
 from vit_teach.widgets import AttentionExplorer
 from vit_teach.widgets.attention_explorer import colours, restore
 
@@ -112,7 +112,7 @@ def test_pointing_at_a_patch_asks_it(visit, twin):
     for number, (row, column) in enumerate([(2, 5), (7, 7), (4, 0)]):
         point(visit, row, column, press=number == 1)
         status = check(visit, twin, query=8 * row + column)
-        far = attention_maps.query_distances(twin.shown_weights()[0, 0], (8, 8), 4)
+        far = probe.query_distances(twin.shown_weights()[0, 0], (8, 8), 4)
         said = float(re.search(r"on average ([\d.]+) px", status)[1])
         assert abs(said - far[8 * row + column].item()) < 0.06
         ring = visit.widget.locator(".vt-still rect.vt-ring")

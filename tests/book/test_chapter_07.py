@@ -11,7 +11,7 @@ from card_tools import made_up_cards
 
 import vit_teach as vt
 from vit_teach import probe
-from vit_teach.hybrid import ConvStem, HybridConfig
+from vit_teach.baselines.hybrid import ConvStem, HybridConfig
 
 NAME = "07_hybrid"
 

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 
 import vit_teach as vt
-from vit_teach import optim, shapes, train
+from vit_teach import train
+from vit_teach.data import drawn
+from vit_teach.train import optim
 
 NAME = "08_training"
 
@@ -20,7 +22,7 @@ def built():
     code = [cell.source for cell in chapters.code_cells(NAME)]
     space = {}
     exec(code[0], space)
-    full = shapes.shapes(120, seed=0)
+    full = drawn.shapes(120, seed=0)
     space["K"] = len(full.classes)
     space["train_set"], space["validation_set"] = full.hold_out(20)
     space["judges"] = space["validation_set"]
@@ -110,7 +112,7 @@ def test_the_recorded_runs_are_there_and_complete():
     assert "cifar-vit-20min" in {path.stem for path in folder.glob("*.json")}
     for card in vt.results.recorded("train"):
         weights = pages.ROOT / "data" / "weights" / f"{card['cell']}.safetensors"
-        said = vt.checkpoints.read_metadata(weights)
+        said = vt.weights.read_metadata(weights)
         assert said["test_accuracy"] == card["metrics"]["test_accuracy"]
         assert said["steps"] == card["train"]["steps"] and said["seed"] == card["seed"]
         assert card["status"] == "complete" and card["data"]["source"].startswith("CIFAR-10")

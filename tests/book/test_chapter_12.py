@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import vit_teach as vt
-from vit_teach.shapes import shapes
+from vit_teach.data.drawn import shapes
 
 NAME = "12_transfer"
 # The figures, the timings and the live training: the built page runs them.
@@ -76,7 +76,7 @@ def test_the_rate_is_chosen_by_validation_and_never_by_the_test():
     assert {(r["start"], r["rate"], round(r["mean"], 6)) for r in rows} == {
         ("pretrained", "quarter", 0.4), ("scratch", "full", 0.9)
     }  # fmt: skip
-    table = vt.tables.result_table(rows, "which", "per_class", "demo")
+    table = vt.results.result_table(rows, "which", "per_class", "demo")
     assert [name for name, _ in table.rows] == ["vit, pretrained", "vit, scratch"]
     assert vt.plots.result_lines(rows, "per_class", style="start").axes
 
@@ -99,11 +99,11 @@ def test_the_optional_cell_runs_on_a_file_with_random_weights(tmp_path):
         vt.ViTConfig(embed_dim=64, num_heads=1, depth=1, num_classes=21)
     )
     path = tmp_path / "model.safetensors"
-    save_file(vt.checkpoints.to_timm(released.state_dict()), path)
+    save_file(vt.weights.to_timm(released.state_dict()), path)
     block = next(
         code
         for code in chapters.FENCE.findall(chapters.markdown(NAME))
-        if "vt.released.load" in code
+        if "vt.weights.released.load" in code
     )
     for old, new in {
         'name = "timm:vit_tiny_patch16_224.augreg_in21k"': f"name = {str(path)!r}",

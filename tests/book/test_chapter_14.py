@@ -7,7 +7,7 @@ import chapters
 import pytest
 import torch
 
-from vit_teach import attention_maps
+from vit_teach import probe
 
 NAME = "14_attention_maps"
 SKIPPED = re.compile(r"vt\.plots\.(?!cosine|principal)|vt\.widgets\.")  # the built page draws them
@@ -61,8 +61,8 @@ def test_the_measures_by_hand_are_the_packages(grid, prefix):
         name: type(lambda: 0)(chapter()[name].__code__, scope)
         for name in ("mean_distance", "offsets", "rollout")
     }
-    expected = attention_maps.attention_distance(weights, grid, patch)
+    expected = probe.attention_distance(weights, grid, patch)
     assert by_hand["mean_distance"](weights[1, 0]) == pytest.approx(expected[1, 0].item(), abs=1e-4)
-    torch.testing.assert_close(by_hand["rollout"](weights), attention_maps.rollout(weights))
-    alone = attention_maps.patches_only(weights, grid)[2, 1]
-    torch.testing.assert_close(by_hand["offsets"](alone), attention_maps.offset_map(alone, grid))
+    torch.testing.assert_close(by_hand["rollout"](weights), probe.rollout(weights))
+    alone = probe.patches_only(weights, grid)[2, 1]
+    torch.testing.assert_close(by_hand["offsets"](alone), probe.offset_map(alone, grid))

@@ -9,7 +9,7 @@ import nbformat
 import pages
 import pytest
 
-from vit_teach.mystnb import figure_html
+from vit_teach.site.figure_html import figure_html
 
 sys.path.insert(0, str(pages.ROOT / "book" / "_ext"))
 

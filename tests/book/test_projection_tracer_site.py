@@ -129,7 +129,7 @@ def test_each_image_projection_and_dimension_gives_the_package_s_number(projecti
 
 
 def test_the_page_has_the_book_s_model_and_its_beginning(page_state):
-    trained = vt.checkpoints.recorded("cifar-vit-20min")
+    trained = vt.weights.recorded("cifar-vit-20min")
     torch.manual_seed(0)
     untrained = vt.VisionTransformer(trained.config)
     for (weight, bias), model in zip(page_state[1], (trained, untrained), strict=True):

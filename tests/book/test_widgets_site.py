@@ -242,7 +242,7 @@ def test_dropped_files_are_shown_or_refused(patch):
 
 @pytest.fixture(scope="module")
 def tables():
-    trained = vt.checkpoints.recorded("cifar-vit-20min")
+    trained = vt.weights.recorded("cifar-vit-20min")
     torch.manual_seed(0)
     untrained = vt.VisionTransformer(trained.config)
     learned = {

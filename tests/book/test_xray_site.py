@@ -12,7 +12,7 @@ from page_tools import STICK_OUT, drawn
 from PIL import Image
 
 import vit_teach as vt
-from vit_teach.data import _fit
+from vit_teach.data.pictures import fit
 
 PATIENCE = 180_000  # milliseconds: other work may share the machine
 NAME = "cifar-vit-20min"
@@ -102,7 +102,7 @@ def visit(browser, site_url):
 
 @pytest.fixture(scope="module")
 def model():
-    return vt.checkpoints.recorded(NAME)
+    return vt.weights.recorded(NAME)
 
 
 def png(pixels):
@@ -117,7 +117,7 @@ def random_picture(height, width, seed=0):
 
 def expected(model, picture):
     """PyTorch's probabilities and intermediates for a PIL picture."""
-    images = vt.data.normalise(_fit(picture.convert("RGB"), (32, 32))[None])
+    images = vt.data.normalise(fit(picture.convert("RGB"), (32, 32))[None])
     with torch.no_grad():
         logits, out = model(images, intermediates=True)
     return logits.softmax(dim=1)[0], out
@@ -125,7 +125,7 @@ def expected(model, picture):
 
 def agree(visit, model, picture):
     shares = visit.probabilities()
-    classes = vt.checkpoints.read_metadata(vt.widgets.xray.weights_file(NAME))["classes"]
+    classes = vt.weights.read_metadata(vt.widgets.xray.weights_file(NAME))["classes"]
     theirs, _ = expected(model, picture)
     for name, share in zip(classes, theirs.tolist(), strict=True):
         assert abs(shares[name] - share) < 2e-3, name  # the page shows a tenth of a per cent
@@ -287,7 +287,7 @@ def test_another_model_runs(visit, tmp_path):
     torch.manual_seed(0)
     model = vt.zoo.build(config)
     torch.nn.init.normal_(model.head.weight)
-    path = vt.checkpoints.save(model, tmp_path / "mine.safetensors", classes=["a", "b", "c"])
+    path = vt.weights.save(model, tmp_path / "mine.safetensors", classes=["a", "b", "c"])
     visit.give("Your own model", "mine.safetensors", path.read_bytes())
     visit.until("mine.safetensors: ")
     visit.until("one pass")
@@ -305,7 +305,7 @@ def test_another_model_runs(visit, tmp_path):
 
 def test_files_that_are_no_model_are_refused(visit, tmp_path):
     hybrid = vt.zoo.build(vt.zoo.preset("CIFAR-Hybrid-Nano"))
-    path = vt.checkpoints.save(hybrid, tmp_path / "hybrid.safetensors")
+    path = vt.weights.save(hybrid, tmp_path / "hybrid.safetensors")
     visit.refused("Your own model", "plain ViT", "hybrid.safetensors", path.read_bytes())
     header = json.dumps({"__metadata__": {"format": "other"}}).encode()
     other = len(header).to_bytes(8, "little") + header

@@ -6,6 +6,7 @@
 ['learning_rate', 'long_rate', 'data_size']
 """
 
+from ..paths import RESULTS
 from . import (
     augmentation,
     bias_dial,
@@ -21,10 +22,12 @@ from . import (
     shuffle,
     transfer,
 )
-from .grid import Cell, Experiment, Permuted, cell
-from .report import report, rows
-from .report import so_far as _so_far
-from .runner import RESULTS, run_cell, run_here
+from .lab.cells import MODELS, Cell, Experiment, cell
+from .lab.images import CLASSES, load_sets, of_classes
+from .lab.report import report, rows
+from .lab.report import so_far as _so_far
+from .lab.runner import run_cell, run_here
+from .lab.wrappers import Permuted
 
 # In the order in which they are worth running.
 EXPERIMENTS = {
@@ -36,8 +39,8 @@ EXPERIMENTS = {
 }  # fmt: skip
 
 __all__ = [
-    "EXPERIMENTS", "Cell", "Experiment", "Permuted", "cell", "find", "quick", "report", "rows",
-    "run_cell", "run_here", "so_far",
+    "CLASSES", "EXPERIMENTS", "MODELS", "Cell", "Experiment", "Permuted", "cell", "find",
+    "load_sets", "of_classes", "quick", "report", "rows", "run_cell", "run_here", "so_far",
 ]  # fmt: skip
 
 

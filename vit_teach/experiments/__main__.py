@@ -8,18 +8,10 @@ from pathlib import Path
 
 import torch
 
+from ..paths import RESULTS, RUNS
 from . import EXPERIMENTS, find
-from .report import as_text, report
-from .runner import (
-    RESULTS,
-    ROOT,
-    WORK,
-    cell_in_process,
-    end_with_runner,
-    is_done,
-    plan,
-    run,
-)
+from .lab.report import as_text, report
+from .lab.runner import WORK, cell_in_process, end_with_runner, is_done, plan, run
 
 NAMED = {
     "plan": "the cells, what is done, and how long the rest takes on this machine",
@@ -27,7 +19,7 @@ NAMED = {
     "report": "means, spread and what is missing",
     "cell": "run one cell, in this process",
 }
-QUICK_RESULTS = ROOT / "runs" / "quick"  # quick cards are for trying things out, never on record
+QUICK_RESULTS = RUNS / "quick"  # quick cards are for trying things out, never on record
 
 
 def make_parser():

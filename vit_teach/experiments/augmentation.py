@@ -1,6 +1,6 @@
 """Does a ViT need augmentation? None, little and much of it, at three budgets."""
 
-from .grid import MODELS, QUICK_MODELS, Experiment, cell
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
 
 NAMES = ("vit", "cnn", "hybrid")
 POLICIES = ("none", "basic", "strong+mix")

@@ -1,6 +1,6 @@
 """From a linear patch projection to a CNN in five steps, at matched multiply-adds."""
 
-from .grid import MODELS, QUICK_MODELS, Experiment, cell
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
 
 NAMES = ("vit", "overlap", "cct", "hybrid", "cnn")
 SEEDS = (0, 1)

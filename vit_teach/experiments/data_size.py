@@ -1,6 +1,6 @@
 """How much data? CNN, ViT and hybrid on more and more images, all seeing the same number."""
 
-from .grid import MODELS, QUICK_MODELS, Experiment, cell
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
 
 NAMES = ("vit", "cnn", "hybrid")
 SIZES = (45_000, 5_000, 500, 15_000, 1_500)

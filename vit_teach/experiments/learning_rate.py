@@ -1,15 +1,15 @@
 """Which learning rate suits each model? Asked first, so that no model is handicapped later."""
 
-from . import grid
-from .grid import Experiment, cell
+from .lab import cells
+from .lab.cells import Experiment, cell
 from .recipe import TUTORIAL
 
 # The plain ViT with the tutorial's recipe is for the experiment recipe, the two with Muon for their
 # filters too for the controls of the experiment augmentation.
-MODELS = grid.MODELS | {
-    "vit-tutorial": grid.MODELS["vit"],
-    "cnn-muon": grid.MODELS["cnn"],
-    "hybrid-muon": grid.MODELS["hybrid"],
+MODELS = cells.MODELS | {
+    "vit-tutorial": cells.MODELS["vit"],
+    "cnn-muon": cells.MODELS["cnn"],
+    "hybrid-muon": cells.MODELS["hybrid"],
 }
 NAMES = ("vit", "cnn", "hybrid", "overlap", "cct", "vit-class-token", "vit-tutorial",
          "cnn-muon", "hybrid-muon")  # fmt: skip

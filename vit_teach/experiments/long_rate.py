@@ -1,6 +1,6 @@
 """Does the learning rate that won a short run also win a longer one? Only then it is used."""
 
-from .grid import Experiment, cell
+from .lab.cells import Experiment, cell
 
 # For each model the best rate of the experiment learning_rate and its neighbours: the best of the
 # longer runs must not be at the end of the list.

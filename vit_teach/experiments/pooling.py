@@ -1,6 +1,6 @@
 """Class token or average? Each with the learning rate that suits it."""
 
-from .grid import Experiment, cell
+from .lab.cells import Experiment, cell
 
 SEEDS = (0, 1)
 

@@ -1,6 +1,6 @@
 """Do the position embeddings matter, and which kind?"""
 
-from .grid import MODELS, QUICK_MODELS, Experiment, cell
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
 
 NAMES = ("vit", "vit-no-positions", "vit-sincos1d", "vit-sincos2d")
 SEEDS = (0, 1)

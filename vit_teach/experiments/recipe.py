@@ -1,6 +1,6 @@
 """Recipe or architecture? One model, a tutorial's recipe and a modern one, factor by factor."""
 
-from .grid import MODELS, QUICK_MODELS, Experiment, cell
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
 
 # What a well-known tutorial does, but for its length, and what this book does.
 TUTORIAL = {

@@ -1,8 +1,8 @@
 """Fine-tuning at a higher resolution: which rule resizes the position table best?"""
 
-from ..embedding import RESIZE_RULES
-from .grid import MODELS, QUICK_MODELS, Experiment, cell
-from .pretrained import row_norm
+from ..vit.embedding import RESIZE_RULES
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
+from .lab.pretrained import row_norm
 
 SIZE = 48  # pixels: patches of 4 make a grid of 12 x 12 where 32 pixels have 8 x 8
 CONTROL = "32px"  # as much fine-tuning without a change of resolution

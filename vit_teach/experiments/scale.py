@@ -1,6 +1,6 @@
 """Accuracy against compute: ViT, hybrid and ResNet at four sizes each."""
 
-from .grid import Experiment, cell
+from .lab.cells import Experiment, cell
 
 SIZES = ("Mini", "Micro", "Tiny", "Small")
 FAMILIES = {"vit": "ViT", "hybrid": "Hybrid", "cnn": "ResNet"}

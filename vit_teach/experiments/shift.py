@@ -1,7 +1,7 @@
 """What if the object moves? Shifted pictures, and objects in a corner they were never seen in."""
 
-from .grid import MODELS, QUICK_MODELS, Experiment, cell
-from .measures import shift_or_corner
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
+from .lab.measures import shift_or_corner
 from .shuffle import NAMES, RATE_OF
 
 SEEDS = (0, 1)

@@ -1,7 +1,8 @@
 """What if the picture is cut up? One fixed permutation of patches, or of pixels."""
 
-from .grid import MODELS, PERMUTATIONS, QUICK_MODELS, Experiment, cell
-from .measures import shuffle_and_shift
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
+from .lab.measures import shuffle_and_shift
+from .lab.wrappers import PERMUTATIONS
 
 NAMES = ("vit", "cnn", "hybrid", "vit-no-positions")
 SEEDS = (0, 1, 2)

@@ -1,6 +1,6 @@
 """Does pre-training on other classes help? Fine-tuning against training from scratch."""
 
-from .grid import CLASSES, MODELS, QUICK_MODELS, Experiment, cell
+from .lab.cells import CLASSES, MODELS, QUICK_MODELS, Experiment, cell
 
 NAMES = ("vit", "cnn")  # "hybrid" may be added: half as much time again
 PER_CLASS = (50, 250, 10, 1000)  # images of each target class

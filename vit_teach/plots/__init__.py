@@ -4,14 +4,8 @@ matplotlib functions return the Figure; plotly functions return a ``go.Figure`` 
 ``layout.meta["alt"]`` says in words what it shows.
 """
 
-from .attention import (
-    attention_on_image,
-    cost_share,
-    matrices,
-    packing,
-    score_scale,
-    timings,
-)
+from ..probe.parameters import cosine_similarity, principal_filters
+from .attention import attention_on_image, cost_share, matrices, packing, score_scale, timings
 from .attention_maps import distance_by_block, picture_and_maps
 from .bias import (
     accuracy_bars,
@@ -23,30 +17,10 @@ from .bias import (
 )
 from .experiments import result_bars, result_explorer, result_lines
 from .hybrid import paper_pairs, receptive_fields, stem_walk, window_explorer
-from .model import (
-    by_depth,
-    gelu_forms,
-    grouped,
-    shape_walk,
-    small_run,
-    where_it_sits,
-)
-from .patches import (
-    attention_cost,
-    cut_image,
-    flatten_orders,
-    image_row,
-    patch_sequence,
-    roadmap,
-)
-from .positions import (
-    cosine_similarity,
-    offset_similarity,
-    resized_slice,
-    similarity_tiles,
-    table_image,
-)
-from .projection import filter_bank, filter_shares, principal_filters, sliding_filter
+from .model import by_depth, gelu_forms, grouped, shape_walk, small_run, where_it_sits
+from .patches import attention_cost, cut_image, flatten_orders, image_row, patch_sequence, roadmap
+from .positions import offset_similarity, resized_slice, similarity_tiles, table_image
+from .projection import filter_bank, filter_shares, sliding_filter
 from .scale import accuracy_against_compute, measured_growth
 from .style import COLOURS, CYCLE, DIVERGING, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
 from .training import (

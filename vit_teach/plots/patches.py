@@ -5,7 +5,7 @@ from math import prod
 import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from ..patches import grid_size, patchify, to_pair
+from ..vit.patches import grid_size, patchify, to_pair
 from .style import COLOURS, figure, show_pixels, styled
 
 CHANNELS = (("red", COLOURS["vermilion"]), ("green", COLOURS["green"]), ("blue", COLOURS["blue"]))

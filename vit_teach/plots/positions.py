@@ -5,25 +5,11 @@ import math
 import torch
 import torch.nn.functional as F
 
-from ..embedding import RESIZE_RULES, resize_positions
+from ..probe.parameters import cosine_similarity
+from ..vit.embedding import RESIZE_RULES, resize_positions
 from .style import CYCLE, DIVERGING, SEQUENTIAL, figure, styled
 
 SIMILARITY = {"cmap": DIVERGING, "vmin": -1, "vmax": 1, "interpolation": "nearest"}
-
-
-def cosine_similarity(table):
-    """The cosine of the angle between each two rows of ``table`` (N, D); returns (N, N).
-
-    1 means the same direction, 0 a right angle, -1 opposite directions.
-
-    >>> cosine_similarity(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
-    tensor([[1., 0.],
-            [0., 1.]])
-    """
-    if table.ndim != 2:
-        raise ValueError(f"table of shape {tuple(table.shape)} must be (N, D)")
-    rows = F.normalize(table.detach().double(), dim=1)  # (N, D), each of length 1
-    return (rows @ rows.T).float()  # (N, N)
 
 
 def _check_grid(tables, grid):

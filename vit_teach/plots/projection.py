@@ -1,31 +1,7 @@
 """Figures of the linear projection: chapter 3."""
 
-import torch
-
+from ..probe.parameters import principal_filters
 from .style import CYCLE, DIVERGING, figure, show_pixels, styled
-
-
-def principal_filters(weight):
-    """The patterns a bank of filters is made of: its principal components.
-
-    ``weight`` is (D, C, P, P), D filters. Returns ``(patterns, share)``: patterns
-    (R, C, P, P) of norm 1, the most important first, and share (R,), the part of the bank's
-    variance that each one carries (the sum is 1); R = min(D, C P P). A pattern's sign is
-    arbitrary: it is chosen so that the entry of largest size is positive.
-
-    >>> patterns, share = principal_filters(torch.randn(16, 3, 2, 2))
-    >>> patterns.shape, share.shape
-    (torch.Size([12, 3, 2, 2]), torch.Size([12]))
-    """
-    if weight.ndim != 4:
-        raise ValueError(f"weight of shape {tuple(weight.shape)} must be (D, C, P, P)")
-    bank = weight.detach().double().flatten(1)  # (D, C P P)
-    bank = bank - bank.mean(dim=0)  # (D, C P P)
-    _, size, patterns = torch.linalg.svd(bank, full_matrices=False)  # (R,), (R, C P P)
-    largest = patterns.gather(1, patterns.abs().argmax(dim=1, keepdim=True))  # (R, 1)
-    patterns = patterns * largest.sign()  # (R, C P P)
-    share = size**2 / (size**2).sum()  # (R,)
-    return patterns.float().reshape(-1, *weight.shape[1:]), share.float()
 
 
 @styled
@@ -36,6 +12,7 @@ def sliding_filter(image, dense, patch_size):
     left corner on each pixel, that is a convolution of stride 1.
 
     >>> import matplotlib.pyplot as plt
+    >>> import torch
     >>> plt.close(sliding_filter(torch.rand(3, 8, 12), torch.rand(5, 9), 4))
     """
     step = int(patch_size)
@@ -65,6 +42,7 @@ def filter_bank(banks, count=12):
     stretched on its own to the full range of colours.
 
     >>> import matplotlib.pyplot as plt
+    >>> import torch
     >>> plt.close(filter_bank({"untrained": torch.randn(16, 3, 2, 2)}, count=4))
     """
     opened, axes = figure(7.2, 0.65 * len(banks) + 0.25, len(banks), count, squeeze=False)
@@ -85,6 +63,7 @@ def filter_shares(banks, count=48):
     ``banks`` is a dictionary of names and weights (D, C, P, P).
 
     >>> import matplotlib.pyplot as plt
+    >>> import torch
     >>> plt.close(filter_shares({"untrained": torch.randn(16, 3, 2, 2)}))
     """
     opened, ax = figure(7.2, 3.0)

@@ -6,7 +6,7 @@ import math
 import torch
 import traitlets
 
-from ..attention import attend, attention_weights
+from ..vit.attention import attend, attention_weights
 from .base import BookWidget, require
 
 LARGEST = 100.0  # of a number in a vector

@@ -3,8 +3,9 @@
 import torch
 import traitlets
 
-from ..attention_maps import attention_distance, collect, fit_picture, rollout, uniform_distance
-from ..data import MEAN, STD, normalise
+from ..data.imageset import MEAN, STD, normalise
+from ..probe.attention import attention_distance, collect, rollout, uniform_distance
+from ..probe.examine import fit_picture
 from .base import BookWidget, data_uri, require
 
 ASKS = ("patch", "class", "mean")  # whose row is shown

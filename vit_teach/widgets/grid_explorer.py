@@ -3,7 +3,7 @@
 import traitlets
 
 from ..experiments import rows
-from ..tables import result_rows_table
+from ..results.tables import result_rows_table
 from .base import BookWidget, require
 
 SEEN = "images seen"  # the horizontal axis of training curves

@@ -5,7 +5,7 @@ import html
 import torch
 import traitlets
 
-from ..embedding import RESIZE_RULES
+from ..vit.embedding import RESIZE_RULES
 from .base import BookWidget, data_uri, require
 
 LARGEST_SIDE = 16  # rows and columns of a resized grid

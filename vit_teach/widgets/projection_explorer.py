@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 import traitlets
 
-from ..data import MEAN, STD
+from ..data.imageset import MEAN, STD
 from .base import BookWidget, data_uri, require
 
 LARGEST_SIDE = 64  # pixels of an image

@@ -9,18 +9,18 @@ import traitlets
 from .. import cost, zoo
 from .base import BookWidget, require
 
-PACKAGE = Path(__file__).resolve().parents[1]
+MODEL = Path(__file__).resolve().parents[1] / "vit"  # the folder of the model's five files
 LARGEST_IMAGE = 4096
 LARGEST_GRID = 65_536  # patches: the counts stay exact in a page's numbers
 LARGEST_HEAD = 1_000_000
 PARTS = ("patch_embed", "cls_token", "pos_embed", "blocks", "norm", "pool", "fc_norm", "head")
 
-# Where the package does each step: the module, and what only this line of it contains.
+# Where the package does each step: the file in vit/, and what only this line of it contains.
 LINES = {
     "project": ("embedding", "x = self.proj(images)"),
     "flatten": ("embedding", "return x.flatten(2).transpose(1, 2)"),
-    "class token": ("vit", "x = torch.cat([self.cls_token.expand"),
-    "positions": ("vit", "x = x + self.pos_embed"),
+    "class token": ("model", "x = torch.cat([self.cls_token.expand"),
+    "positions": ("model", "x = x + self.pos_embed"),
     "norm1": ("encoder", "attn = self.attn(self.norm1(x)"),
     "qkv": ("attention", "qkv = self.qkv(x)"),
     "heads": ("attention", "q, k, v = qkv.permute"),
@@ -35,11 +35,11 @@ LINES = {
     "gelu": ("encoder", "F.gelu(self.fc1(x))"),
     "fc2": ("encoder", "self.dropout(self.fc2(x))"),
     "add mlp": ("encoder", "x = x + mlp"),
-    "norm": ("vit", "x = self.norm(x)"),
-    "pool cls": ("vit", "return x[:, 0]"),
-    "pool mean": ("vit", "].mean(dim=1)"),
-    "fc_norm": ("vit", "pooled = self.fc_norm(self.pool(x))"),
-    "head": ("vit", "logits = self.head(self.features("),
+    "norm": ("model", "x = self.norm(x)"),
+    "pool cls": ("model", "return x[:, 0]"),
+    "pool mean": ("model", "].mean(dim=1)"),
+    "fc_norm": ("model", "pooled = self.fc_norm(self.pool(x))"),
+    "head": ("model", "logits = self.head(self.features("),
 }
 
 
@@ -55,11 +55,11 @@ def code_lines():
     """
     found = {}
     for step, (module, mark) in LINES.items():
-        lines = (PACKAGE / f"{module}.py").read_text("utf-8").splitlines()
+        lines = (MODEL / f"{module}.py").read_text("utf-8").splitlines()
         places = [number for number, line in enumerate(lines) if mark in line]
         require(len(places) == 1, "places of", mark, f"must be one in {module}.py, not {places}")
         text = lines[places[0]].strip()
-        found[step] = {"file": f"{module}.py", "line": places[0] + 1, "text": text}
+        found[step] = {"file": f"vit/{module}.py", "line": places[0] + 1, "text": text}
     return found
 
 

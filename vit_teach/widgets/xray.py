@@ -1,16 +1,15 @@
 """XRay: a trained ViT runs in the page on the reader's own picture, open at every step."""
 
 import base64
-from pathlib import Path
 
 import traitlets
 from PIL import Image, ImageDraw
 
-from ..checkpoints import read_metadata
-from ..data import photograph
+from ..data.pictures import photograph
+from ..paths import WEIGHTS
+from ..weights.files import read_metadata
 from .base import FOLDER, BookWidget, data_uri, require
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 LIMIT = 4_000_000  # bytes of weights that a page may load
 SIDE = 96  # pixels of a sample
 

@@ -1,0 +1,66 @@
+"""What the augmentations share: checks of their arguments, and random numbers, one per image."""
+
+import torch
+from torch import Tensor
+
+
+def check_images(images: Tensor, dtype: torch.dtype | None = None) -> None:
+    """Raise ``ValueError`` unless images is (B, C, H, W), not empty, and of this dtype (if given).
+
+    >>> check_images(torch.zeros(3, 8, 8))
+    Traceback (most recent call last):
+    ...
+    ValueError: images has shape (3, 8, 8); it must be (B, C, H, W), nothing empty
+    """
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(
+            f"images has shape {tuple(images.shape)}; it must be (B, C, H, W), nothing empty"
+        )
+    if dtype not in (None, images.dtype):
+        values = "0..255" if dtype == torch.uint8 else "0..1"
+        raise ValueError(f"images has dtype {images.dtype}; it must be {dtype} in {values}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise ``ValueError`` that names the argument unless value lies in 0..1.
+
+    >>> check_fraction("probability", 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: probability=2 must lie in 0..1
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value} must lie in 0..1")
+
+
+def draw(generator: torch.Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Uniform random numbers in low..high, of the given shape.
+
+    >>> draw(torch.Generator(), 4, low=2, high=3).shape
+    torch.Size([4])
+    """
+    draws = torch.rand(shape, generator=generator, device=generator.device)
+    return low + (high - low) * draws
+
+
+def draw_whole(generator: torch.Generator, below: int, *shape: int) -> Tensor:
+    """Random whole numbers in 0..below-1, of the given shape.
+
+    >>> draw_whole(torch.Generator(), 1, 3)
+    tensor([0, 0, 0])
+    """
+    return torch.randint(below, shape, generator=generator, device=generator.device)
+
+
+def per_image(value: float | Tensor, images: Tensor) -> Tensor:
+    """One number, or one per image, in a shape that multiplies images: (1 or B, 1, 1, 1).
+
+    Raises ``ValueError`` for any other number of values.
+
+    >>> per_image(2, torch.zeros(5, 3, 8, 8)).shape
+    torch.Size([1, 1, 1, 1])
+    """
+    value = torch.as_tensor(value, device=images.device, dtype=images.dtype).reshape(-1)
+    if len(value) not in (1, len(images)):
+        raise ValueError(f"{len(value)} values for {len(images)} images; give one, or one each")
+    return value[:, None, None, None]

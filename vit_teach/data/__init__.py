@@ -1,0 +1,85 @@
+"""Images for the book, held in memory: CIFAR-10, CIFAR-100, your own pictures, one photograph.
+
+Everything is an `ImageSet`: a uint8 tensor of images, an int64 tensor of labels, and the names
+that say what they are and where they come from. At 32 x 32 pixels the whole of CIFAR-10 is
+184 MB, so a batch is an index into memory and no loader processes are needed.
+
+`cifar` says where CIFAR is looked for and how it is read, `drawn` draws pictures that stand in
+for it, `python -m vit_teach.data cifar10` fetches a copy. Nothing else here downloads anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from .cifar import PUBLISHED, DataError, data_folder, find, read
+from .drawn import shapes, stand_in
+from .imageset import MEAN, STD, ImageSet, normalise
+from .pictures import folder, photograph
+
+__all__ = [
+    "MEAN", "STD", "DataError", "ImageSet", "data_folder", "find", "folder", "load",
+    "load_or_shapes", "normalise", "photograph", "shapes", "stand_in",
+]  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------
+# CIFAR, or something in its place
+# ---------------------------------------------------------------------------------------------
+
+
+def load(name: str = "cifar10", split: str = "train", root: Path | None = None) -> ImageSet:
+    """Read one split of CIFAR-10 or CIFAR-100 into memory.
+
+    The first time the pictures are decoded (a few seconds) and kept beside the copy, or in the
+    user's cache folder if that place cannot be written; after that it takes a fraction of one.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        split: "train" (50,000 images) or "test" (10,000).
+        root: the folder to look in; `data_folder()` unless given.
+
+    Returns:
+        An ImageSet with images (N, 3, 32, 32).
+
+    Raises:
+        ValueError: if name or split is unknown.
+        FileNotFoundError: if there is no copy; the message says how to get one.
+        DataError: if the copy is damaged; the message names the file.
+
+    >>> load("cifar10", split="holiday")
+    Traceback (most recent call last):
+    ...
+    ValueError: split='holiday' ...
+    """
+    images, labels, classes, source = read(name, split, root)
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels), classes, source, split)
+
+
+def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
+    """CIFAR where a copy is present, else the built-in shapes; prints one line that says which.
+
+    A copy that is there but damaged is an error, not a reason to use something else.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        split: "train" or "test".
+
+    >>> images = load_or_shapes("cifar10", "test")
+    Data: ...
+    >>> len(images.classes)
+    10
+    """
+    if find(name) is not None:
+        images = load(name, split)
+        print(f"Data: {images.source}, {split}, {len(images):,} images.")
+        return images
+    images = stand_in(split)
+    title = PUBLISHED[name].title
+    print(
+        f"Data: {images.source}, {split}, {len(images):,} images, because there is no {title} "
+        f"here (`python -m vit_teach.data {name}` fetches it)."
+    )
+    return images

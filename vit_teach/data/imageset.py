@@ -1,0 +1,167 @@
+"""A set of labelled images in memory, and how pixels become the numbers a model sees. Chapter 8."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from .cifar import PUBLISHED
+
+# Pixel statistics of the CIFAR-10 training images, as fractions of 255, one number per channel
+# (red, green, blue). They are the usual constants for 32 x 32 training from scratch.
+MEAN, STD = PUBLISHED["cifar10"].pixels["train"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images and labels in memory.
+
+    Attributes:
+        images: uint8 tensor (N, 3, H, W), red, green, blue, 0 to 255.
+        labels: int64 tensor (N,), each in 0 .. K-1.
+        classes: the K class names; `classes[label]` is the name of a label.
+        source: where the images come from, for example "CIFAR-10, JPEG re-encoding".
+        split: which part this is: "train", "validation" or "test".
+
+    Raises:
+        ValueError: if a tensor has the wrong type or shape, or a label names no class.
+
+    >>> pictures = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    >>> few = ImageSet(pictures, torch.tensor([0, 1, 0, 1]), ("cat", "dog"), "zeros", "train")
+    >>> len(few), len(few.subset(2))
+    (4, 2)
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    source: str
+    split: str
+
+    def __post_init__(self):
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images={images.dtype} {tuple(images.shape)} must be uint8 (N, 3, H, W)"
+            )
+        if labels.dtype != torch.int64 or labels.shape != (len(images),):
+            raise ValueError(
+                f"labels={labels.dtype} {tuple(labels.shape)} must be int64 ({len(images)},)"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
+            raise ValueError(
+                f"labels={int(labels.min())}..{int(labels.max())} must lie in "
+                f"0..{len(self.classes) - 1}: there are {len(self.classes)} class names"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        n, _, height, width = self.images.shape
+        return (
+            f"ImageSet({self.source}, {self.split}: {n:,} images of {height} x {width}, "
+            f"{len(self.classes)} classes)"
+        )
+
+    def take(self, index: torch.Tensor, split: str | None = None) -> ImageSet:
+        """The images at the positions `index` (int64 (n,)), in that order, as a new ImageSet."""
+        return replace(
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            split=self.split if split is None else split,
+        )
+
+    def subset(self, n: int, seed: int = 0) -> ImageSet:
+        """n images, as many of each class as of any other (within one).
+
+        The subsets of one seed are nested: `subset(500)` is the beginning of `subset(1500)`.
+        So a curve of accuracy against n adds images and never swaps them. A class that has
+        fewer images than its share gives all it has.
+
+        Args:
+            n: how many, 1 .. len(self).
+            seed: which of the many possible subsets.
+
+        Raises:
+            ValueError: if n is out of range.
+        """
+        if not 1 <= n <= len(self):
+            raise ValueError(f"n={n} must be in 1..{len(self)}, the number of images in the set")
+        return self.take(_class_order(self.labels, seed)[:n])
+
+    def hold_out(self, validation: int | float = 5000, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+        """Hold images back for validation, each class in proportion to its size.
+
+        Split first and take subsets of the training part after: then no validation image is
+        ever trained on. (The method cannot be called `split`: that is the name of the part.)
+
+        Args:
+            validation: how many images to hold back, or the fraction of them (0 < fraction < 1).
+            seed: which images are held back.
+
+        Returns:
+            (train, validation), disjoint, together the whole set, each in the original order.
+
+        Raises:
+            ValueError: if either part would be empty.
+        """
+        n = round(validation * len(self)) if isinstance(validation, float) else validation
+        if not 0 < n < len(self):
+            raise ValueError(
+                f"validation={validation} must hold back at least 1 and leave at least 1 of the "
+                f"{len(self)} images"
+            )
+        order = _class_order(self.labels, seed, proportional=True)
+        train, held = order[n:].sort().values, order[:n].sort().values
+        return self.take(train, "train"), self.take(held, "validation")
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that name the content: SHA-256 of sizes, pixels and labels."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+
+def _class_order(labels: torch.Tensor, seed: int, proportional: bool = False) -> torch.Tensor:
+    """A random order of all images in which every beginning holds the classes evenly.
+
+    Image number r (in random order) of its class gets the key r, or, with `proportional`,
+    (r + 1/2) / (size of the class); sorting by the key deals the classes out like cards.
+    """
+    # RandomState is the numpy generator whose stream is frozen for good: same seed, same subset.
+    random = np.random.RandomState(seed)
+    labels = labels.cpu().numpy()
+    key = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        rank = np.arange(len(members))
+        key[members] = (rank + 0.5) / len(members) if proportional else rank
+    tie_break = random.permutation(labels.max(initial=0) + 1)[labels]  # which class comes first
+    return torch.from_numpy(np.lexsort((tie_break, key)))
+
+
+def normalise(images: torch.Tensor, mean=MEAN, std=STD) -> torch.Tensor:
+    """Images (B, 3, H, W) or (3, H, W) -> float32 of the same shape, (x - mean) / std.
+
+    Takes uint8 (0..255, divided by 255 first) or float (0..1 already). The constants are those of
+    CIFAR-10 unless you pass others. Any constants near the data's own do; what matters is to use
+    the same ones in training and afterwards.
+
+    >>> normalise(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3).max()
+    tensor(1.)
+    """
+    if images.ndim < 3 or images.shape[-3] != 3:
+        raise ValueError(f"images of shape {tuple(images.shape)} must be (B, 3, H, W) or (3, H, W)")
+    if images.dtype == torch.uint8:
+        images = images.float() / 255
+    elif not images.is_floating_point():
+        raise ValueError(f"images of type {images.dtype} must be uint8 or float")
+    mean = torch.tensor(mean, device=images.device).view(3, 1, 1)
+    std = torch.tensor(std, device=images.device).view(3, 1, 1)
+    return (images - mean) / std  # (B, 3, H, W)

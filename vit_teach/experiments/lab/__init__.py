@@ -1,0 +1,1 @@
+"""How a recorded experiment runs: cells, their images and models, the runner, the report."""

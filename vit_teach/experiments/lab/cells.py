@@ -1,0 +1,188 @@
+"""What a recorded experiment is: a list of cells, each one training run written down in full.
+
+An experiment is a short module that declares its cells with :func:`cell`. To ask your own
+question, copy one of them, change the lists at its top, and add it to ``EXPERIMENTS``.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+from ... import zoo
+from ...train.config import TrainConfig
+from ...vit.embedding import RESIZE_RULES
+from ...vit.encoder import INITS
+from .images import CLASSES, DATA
+from .wrappers import PERMUTATIONS
+
+BATCH = 128
+LOOK_EVERY = 45_000  # training images between two looks at the validation images
+
+# The models that are compared: a preset and the fields that differ from it. The first five need
+# nearly the same number of multiply-adds (11 million).
+MODELS = {
+    "vit": ("CIFAR-ViT-Mini", {}),
+    "overlap": ("CIFAR-Hybrid-Mini", {"stem": "overlap", "depth": 4}),
+    "cct": ("CIFAR-Hybrid-Mini", {"stem": "cct", "depth": 2}),
+    "hybrid": ("CIFAR-Hybrid-Mini", {}),
+    "cnn": ("CIFAR-ResNet-Mini", {}),
+    "vit-no-positions": ("CIFAR-ViT-Mini", {"position": "none"}),
+    "vit-sincos1d": ("CIFAR-ViT-Mini", {"position": "sincos1d"}),
+    "vit-sincos2d": ("CIFAR-ViT-Mini", {"position": "sincos2d"}),
+    "vit-class-token": ("CIFAR-ViT-Mini", {"pool": "cls", "class_token": True}),
+}
+# Models that are small enough to train while a reader waits, for the quick forms.
+QUICK_MODELS = {
+    "vit": ("CIFAR-ViT-Nano", {}),
+    "hybrid": ("CIFAR-Hybrid-Nano", {}),
+    "cnn": ("CIFAR-ResNet-Nano", {}),
+    "vit-no-positions": ("CIFAR-ViT-Nano", {"position": "none"}),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run: what is special about it, a model, a recipe, the images.
+
+    ``labels`` are what the experiment varies, such as ``{"model": "vit", "images": 500}``; with the
+    seed they make the cell's name. ``n`` is the number of training images (None: all that are not
+    held out), ``data`` where they come from: "cifar10"; "any", which is CIFAR-10 where it is, else
+    shapes; or "corner", shapes in the top left corner. ``permutation`` shuffles every image, in
+    training and in testing, by one fixed order of its patches or pixels. ``init`` is how a ViT's
+    blocks start (:func:`vit_teach.vit.encoder.init_linear`). ``rate`` names the model whose
+    ``learning_rate`` cards choose the rate (None: the rate is given), ``rate_factor`` what it is
+    multiplied by. ``test`` is whether the test set is looked at. ``classes`` leaves one of
+    ``CLASSES`` of the images (None: all). ``start`` is another cell whose trained weights this one
+    starts from, with its position table resized by ``rule`` if the image size differs. Raises
+    ``ValueError`` for a bad value.
+
+    >>> Cell({"model": "vit"}, "CIFAR-ViT-Nano", TrainConfig(steps=10, seed=2)).name
+    'vit-s2'
+    """
+
+    labels: dict
+    preset: str
+    train: TrainConfig
+    changes: dict = field(default_factory=dict)
+    n: int | None = None
+    data: str = "cifar10"
+    permutation: str = "none"
+    init: str = "normal"
+    rate: str | None = None
+    rate_factor: float = 1.0
+    test: bool = True
+    classes: str | None = None
+    start: "Cell | None" = None
+    rule: str = "google"
+
+    def __post_init__(self):
+        if self.permutation not in PERMUTATIONS:
+            raise ValueError(f"permutation={self.permutation!r} must be one of {PERMUTATIONS}")
+        if self.init not in INITS:
+            raise ValueError(f"init={self.init!r} must be one of {INITS}")
+        if self.data not in DATA:
+            raise ValueError(f"data={self.data!r} must be one of {DATA}")
+        if self.classes not in (None, *CLASSES):
+            raise ValueError(f"classes={self.classes!r} must be None or one of {tuple(CLASSES)}")
+        if self.rule not in RESIZE_RULES:
+            raise ValueError(f"rule={self.rule!r} must be one of {RESIZE_RULES}")
+        if not self.train.steps:
+            raise ValueError(f"train={self.train!r} must give its length in steps")
+
+    @property
+    def name(self):
+        """The labels and the seed, such as ``vit-500-s0``: unique in its experiment."""
+        return "-".join([*map(str, self.labels.values()), f"s{self.seed}"])
+
+    @property
+    def seed(self):
+        """What starts every random choice of the run, the choice of a subset included."""
+        return self.train.seed
+
+    @property
+    def images(self):
+        """Training images seen, each time counted."""
+        return self.train.steps * self.train.batch_size
+
+    def config(self, num_classes=None):
+        """The model's configuration; ``num_classes`` defaults to that of the cell's images."""
+        if num_classes is None:
+            num_classes = len(CLASSES[self.classes]) if self.classes else 10
+        return zoo.preset(self.preset, num_classes=num_classes, **self.changes)
+
+    def settings(self):
+        """The cell as plain values: what its card holds under "config"."""
+        left_out = ("steps", "epochs", "minutes", "seed", "device", "threads", "compile")
+        recipe = {k: v for k, v in asdict(self.train).items() if k not in left_out}
+        more = {"classes": list(CLASSES[self.classes])} if self.classes else {}
+        if self.start is not None:
+            start = {**self.start.settings(), "steps": self.start.train.steps, "rule": self.rule}
+            more["start"] = {"seed": self.start.seed, **start}
+        return {
+            "labels": self.labels,
+            "preset": self.preset,
+            "model": zoo.config_to_dict(self.config()),
+            "train": recipe,
+            "permutation": self.permutation,
+            "init": self.init,
+            **more,
+        }
+
+
+def nothing_more(model, cell, validation_set):
+    """Measure no more than the accuracies that every card holds.
+
+    >>> nothing_more(None, None, None)
+    {}
+    """
+    return {}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named question and the cells that answer it.
+
+    ``cells(quick)`` returns a list of :class:`Cell` in the order in which they should run: any
+    first part of it is already worth reading. With ``quick`` they are few and small, minutes in
+    all. ``measure(model, cell, validation_set)`` returns more numbers for the card, by name.
+
+    >>> Experiment("demo", "Does it train?", lambda quick: []).cells(quick=True)
+    []
+    """
+
+    name: str
+    question: str
+    cells: Callable
+    measure: Callable = nothing_more
+
+
+def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cifar10",
+         permutation="none", init="normal", test=None, tuned=True, changes=None, classes=None,
+         start=None, rule="google", rate_factor=1.0, **train):  # fmt: skip
+    """A :class:`Cell` for the model of this name that sees ``images`` training images.
+
+    ``labels`` come after the model's name; ``tuned`` takes the learning rate that was chosen for
+    the model (of another name, if ``tuned`` is one); ``test`` defaults to False where the data may
+    be any, which is in the quick forms; ``changes`` are more fields of the model that differ from
+    its preset; ``train`` are fields of :class:`TrainConfig`, the others those of :class:`Cell`.
+    The CNN is trained by AdamW unless ``train`` says otherwise: Muon is for the matrices of encoder
+    blocks, and it has none ("muon-conv" would take its filters).
+
+    >>> cell("vit", 12800, labels={"images": 500}, n=500, seed=1, augment="none").name
+    'vit-500-s1'
+    """
+    if model not in models:
+        raise ValueError(f"model={model!r} must be one of {', '.join(models)}")
+    preset, fields = models[model]
+    if model == "cnn":
+        train.setdefault("optimizer", "adamw")
+    batch = train.setdefault("batch_size", BATCH)
+    test = data != "any" if test is None else test
+    train.setdefault("evaluations", 1 if data == "any" else max(2, images // LOOK_EVERY))
+    return Cell(
+        {"model": model, **(labels or {})},
+        preset,
+        TrainConfig(steps=max(1, images // batch), seed=seed, **train),
+        changes={**fields, **(changes or {})}, n=n, data=data, permutation=permutation, init=init,
+        rate=model if tuned is True else tuned or None, rate_factor=rate_factor, test=test,
+        classes=classes, start=start, rule=rule,
+    )  # fmt: skip

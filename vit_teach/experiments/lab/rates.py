@@ -1,0 +1,56 @@
+"""The learning rate that recorded cards chose for a model. Chapter 9."""
+
+from dataclasses import replace
+
+from ... import results
+
+
+def with_chosen_rate(cell):
+    """The cell with the learning rate that the recorded cards chose for its model.
+
+    >>> from vit_teach.experiments import cell
+    >>> given = cell("vit", 128, tuned=False, learning_rate=0.5)
+    >>> with_chosen_rate(given).train.learning_rate
+    0.5
+    """
+    if cell.start is not None:
+        cell = replace(cell, start=with_chosen_rate(cell.start))
+    if cell.rate is None:
+        return cell
+    rate = cell.rate_factor * chosen_rate(cell.rate)
+    return replace(cell, train=replace(cell.train, learning_rate=rate))
+
+
+def chosen_rate(model):
+    """The learning rate with the best validation accuracy among the cards of ``model``.
+
+    The cards of the experiment long_rate decide where there are any, else those of learning_rate.
+    Raises ``ValueError`` if there are no such cards.
+
+    >>> chosen_rate("perceptron")
+    Traceback (most recent call last):
+    ...
+    ValueError: model='perceptron' has no learning rate yet: ...
+    """
+    for experiment in ("long_rate", "learning_rate"):
+        rates = _rates_tried(experiment, model)
+        if rates:
+            return max(rates, key=lambda rate: sum(rates[rate]) / len(rates[rate]))
+    raise ValueError(
+        f"model={model!r} has no learning rate yet: "
+        "first run python -m vit_teach.experiments run learning_rate"
+    )
+
+
+def _rates_tried(experiment, model):
+    """The validation accuracies of a model's complete cards by learning rate."""
+    try:
+        cards = results.recorded(experiment)
+    except FileNotFoundError:
+        cards = []
+    rates = {}
+    for card in cards:
+        if card["status"] == "complete" and card["config"]["labels"]["model"] == model:
+            rate = card["config"]["train"]["learning_rate"]
+            rates.setdefault(rate, []).append(card["metrics"]["val_accuracy"])
+    return rates

@@ -1,0 +1,385 @@
+"""Run the cells of an experiment, each in its own process, and leave a card for each.
+
+A cell is done when its card is there. A cell that was killed goes on from its checkpoint when it
+is run again, so nothing is lost but the last half minute.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ... import cost, results
+from ...data.drawn import shapes
+from ...paths import RESULTS, ROOT, RUNS
+from ...train.evaluation import evaluate
+from ...train.loop import Trainer, train
+from .cells import nothing_more
+from .images import load_sets
+from .pretrained import begin
+from .rates import with_chosen_rate
+from .same_training import same_training, shared_card
+from .wrappers import build_model
+
+WORK = RUNS / "experiments"  # checkpoints and logs of cells that are under way
+ELSEWHERE = 75  # exit code of a cell that another process is running (EX_TEMPFAIL)
+
+
+def card_path(experiment, cell, folder=RESULTS):
+    """Where the card of a cell lies.
+
+    >>> from types import SimpleNamespace as Named
+    >>> card_path(Named(name="demo"), Named(name="vit-s0"), Path("results")).as_posix()
+    'results/demo/vit-s0.json'
+    """
+    return Path(folder) / experiment.name / f"{cell.name}.json"
+
+
+def is_done(experiment, cell, folder=RESULTS):
+    """Whether the cell has a complete card; a failed one does not count.
+
+    >>> from types import SimpleNamespace as Named
+    >>> is_done(Named(name="demo"), Named(name="vit-s0"))
+    False
+    """
+    path = card_path(experiment, cell, folder)
+    return path.exists() and results.read_card(path)["status"] == "complete"
+
+
+def waiting(experiment, quick=False, folder=RESULTS):
+    """The cells that have no complete card yet, in order.
+
+    >>> from vit_teach.experiments import EXPERIMENTS
+    >>> left = waiting(EXPERIMENTS["shuffle"], folder=Path("no", "cards", "here"))
+    >>> len(left) == len(EXPERIMENTS["shuffle"].cells(quick=False))
+    True
+    """
+    return [cell for cell in experiment.cells(quick) if not is_done(experiment, cell, folder)]
+
+
+# --- One cell -------------------------------------------------------------------------------------
+
+
+def run_cell(experiment, cell, work=None, quiet=True, recorded=None):
+    """Train one cell, measure it, and return its card (nothing is written but checkpoints).
+
+    ``work`` is the folder of the checkpoint; None keeps none. The test set is looked at once, after
+    all choices. A cell whose training is in ``recorded``, a folder of cards, is not run again.
+
+    >>> import vit_teach as vt
+    >>> from vit_teach.experiments import Experiment, cell
+    >>> demo = Experiment("demo", "Does it run?", lambda quick: [])
+    >>> tiny = cell("cnn", 256, n=200, data="corner", tuned=False, evaluations=1)
+    >>> run_cell(demo, tiny)["train"]["steps"]
+    2
+    """
+    cell = with_chosen_rate(cell)
+    train_set, validation_set, test_set = load_sets(cell)
+    if recorded is not None and experiment.measure is nothing_more:
+        twin = same_training(cell, results.data_entry(train_set), recorded)
+        if twin is not None:
+            names = experiment, cell
+            return shared_card(twin, *names, selection(cell), _command(*names))
+    model = build_model(cell, len(train_set.classes))
+    begun = begin(model, cell, validation_set, Path(work).parent / "start" if work else None)
+    model, history = train(model, train_set, validation_set, cell.train, folder=work, quiet=quiet)
+    metrics = {
+        **begun,
+        "val_accuracy": history.kept["val_accuracy"],
+        "val_loss": history.kept["val_loss"],
+        "train_accuracy": history.kept["train_accuracy"],
+        **experiment.measure(model, cell, validation_set),
+    }
+    if cell.test:
+        accuracy, loss = evaluate(model, test_set, precision=history.precision)
+        metrics |= {"test_accuracy": accuracy, "test_loss": loss}
+    config = cell.config(len(train_set.classes))
+    return results.new_card(
+        experiment.name,
+        cell.name,
+        seed=cell.seed,
+        selection=selection(cell),
+        config=cell.settings(),
+        data=results.data_entry(train_set),
+        train={
+            "steps": history.steps,
+            "kept_step": history.kept_step,
+            "epochs": history.images / len(train_set),
+            "wall_s": history.seconds,
+            "images_per_second": history.images_per_second,
+            "precision": history.precision,
+            "threads": history.threads,
+            "command": _command(experiment, cell),
+        },
+        cost={
+            "params": cost.parameters(config),
+            "macs": cost.macs(config),
+            "train_flops": cost.training_flops(config, history.images),
+        },
+        curves={key: [row[key] for row in history.curve] for key in history.curve[0]},
+        metrics=metrics,
+    )
+
+
+def failed_card(experiment, cell, reason):
+    """A card that says why a cell has no result; the cell runs again the next time.
+
+    >>> from vit_teach.experiments import EXPERIMENTS
+    >>> shuffle = EXPERIMENTS["shuffle"]
+    >>> failed_card(shuffle, shuffle.cells(quick=True)[0], "out of memory")["status"]
+    'failed'
+    """
+    return results.new_card(
+        experiment.name,
+        cell.name,
+        status="failed",
+        note=str(reason)[:2000].replace(str(ROOT), "the repository"),
+        seed=cell.seed,
+        selection=selection(cell),
+        config=cell.settings(),
+        data={"source": cell.data, "split": "train", "n": cell.n or 0, "fingerprint": "none"},
+        train={
+            "steps": 0, "epochs": 0, "wall_s": 0, "precision": "none", "threads": 1,
+            "command": _command(experiment, cell),
+        },
+        cost={"params": 0, "macs": 0, "train_flops": 0},
+        metrics={},
+    )  # fmt: skip
+
+
+def selection(cell):
+    """How a cell's learning rate and weights are chosen, in words for its card.
+
+    >>> from vit_teach.experiments import cell
+    >>> selection(cell("vit", 128)).endswith("the test set was looked at once, after all choices")
+    True
+    """
+    step = "the last step" if cell.train.keep == "last" else "the look with the best accuracy"
+    rate = "given"
+    if cell.rate:
+        rate = f"the best of the learning_rate cards of {cell.rate}"
+        rate += f", times {cell.rate_factor:g}" if cell.rate_factor != 1 else ""
+    test = "looked at once, after all choices" if cell.test else "not looked at"
+    return (
+        f"on validation images held out of the training set: weights of {step}, learning rate "
+        f"{rate}; the test set was {test}"
+    )
+
+
+def _command(experiment, cell):
+    return f"python -m vit_teach.experiments cell {experiment.name} {cell.name}"
+
+
+def cell_in_process(experiment, cell, folder=RESULTS, work=WORK, quiet=True):
+    """Run one cell here, alone, and write its card. Returns an exit code.
+
+    0: the card is there; 1: it failed, and a card says why; 75: another process is running it.
+    An interrupted cell leaves its checkpoint and no card.
+
+    >>> cell_in_process.__name__
+    'cell_in_process'
+    """
+    work = Path(work) / experiment.name / cell.name
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / "lock", timeout=0):
+            if is_done(experiment, cell, folder):
+                return 0
+            try:
+                card = run_cell(experiment, cell, work=work, quiet=quiet, recorded=folder)
+            except Exception as error:  # whatever it is, it goes on record and the rest goes on
+                card = failed_card(experiment, cell, f"{type(error).__name__}: {error}")
+            results.write_card(card, card_path(experiment, cell, folder))
+    except Timeout:
+        return ELSEWHERE
+    if card["status"] == "failed":
+        print(card["note"], file=sys.stderr)
+        return 1
+    shutil.rmtree(work, ignore_errors=True)
+    return 0
+
+
+def end_with_runner():
+    """End this process when the runner that started it is gone: its end of the pipe closes.
+
+    >>> end_with_runner.__name__
+    'end_with_runner'
+    """
+
+    def watch():
+        # Not sys.stdin: its lock, held by a waiting thread, would abort a normal end of Python.
+        while os.read(0, 1024):
+            pass
+        os._exit(130)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+# --- Many cells -----------------------------------------------------------------------------------
+
+
+def run(experiment, quick=False, jobs=1, shard=(1, 1), folder=RESULTS, work=WORK):
+    """Run every cell that has no complete card, ``jobs`` at a time; returns how many failed.
+
+    Each cell is a process of its own, on one thread if there are several jobs. ``shard`` (i, n)
+    takes every n-th cell from the i-th on, so that n machines share an experiment. Ctrl-C stops;
+    the same call goes on.
+
+    >>> run.__name__
+    'run'
+    """
+    number, shards = shard
+    cells = experiment.cells(quick)[number - 1 :: shards]
+    left = [cell for cell in cells if not is_done(experiment, cell, folder)]
+    counts = f"{len(cells)} cells, {len(left)} to run, {jobs} at a time"
+    print(f"{experiment.name}: {counts}", flush=True)
+    progress = Progress(left, jobs)
+
+    def start(cell):
+        began = time.perf_counter()
+        code = _run_in_child(experiment, cell, quick, jobs, folder, work)
+        return cell, code, time.perf_counter() - began
+
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for done in [pool.submit(start, cell) for cell in left]:
+            cell, code, spent = done.result()
+            print(progress.line(experiment, cell, code, spent, folder), flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return progress.failed
+
+
+def _run_in_child(experiment, cell, quick, jobs, folder, work):
+    """Run one cell in a process of its own and return its exit code."""
+    command = [sys.executable, "-m", "vit_teach.experiments", "cell", experiment.name, cell.name]
+    command += ["--out", str(folder), "--work", str(work), "--watched"]
+    command += ["--quick"] if quick else []
+    environment = dict(os.environ)
+    if jobs > 1:
+        environment["OMP_NUM_THREADS"] = "1"
+    place = Path(work) / experiment.name / cell.name
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / "log.txt", "a", encoding="utf-8") as log:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment
+        )
+        code = child.wait()
+        child.stdin.close()
+    if code not in (0, 1, 130, ELSEWHERE) and not is_done(experiment, cell, folder):
+        # It died without a word: killed for want of memory, say.
+        card = failed_card(experiment, cell, f"the process ended with code {code}")
+        results.write_card(card, card_path(experiment, cell, folder))
+    return code
+
+
+class Progress:
+    """What is done, and how long the rest will take, judged by multiply-adds.
+
+    The cells that ended say how fast one job is; those under way count as not begun.
+
+    >>> from vit_teach.experiments import EXPERIMENTS
+    >>> Progress(EXPERIMENTS["shuffle"].cells(quick=True)).failed
+    0
+    """
+
+    def __init__(self, cells, jobs=1):
+        self.left = sum(_work(cell) for cell in cells)
+        self.count, self.total, self.done, self.failed = len(cells), self.left, 0, 0
+        self.jobs, self.spent = jobs, 0.0
+
+    def line(self, experiment, cell, code, spent, folder):
+        """Note that a cell ended after ``spent`` seconds, and say how it went."""
+        self.done += 1
+        self.left -= _work(cell)
+        self.spent += spent
+        rest = self.spent * self.left / max(self.total - self.left, 1) / self.jobs
+        if code == 0:
+            card = results.read_card(card_path(experiment, cell, folder))
+            accuracy, seconds = card["metrics"]["val_accuracy"], card["train"]["wall_s"]
+            said = f"validation {accuracy:.1%}, {seconds:.0f} s"
+        elif code == ELSEWHERE:
+            said = "runs elsewhere"
+        else:
+            self.failed += 1
+            said = f"failed (code {code}): see its card"
+        return f"[{self.done}/{self.count}] {cell.name}: {said}; {_duration(rest)} left"
+
+
+def _work(cell):
+    return cost.training_flops(cell.config(), cell.images)
+
+
+def _duration(seconds):
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def run_here(experiment, folder=None):
+    """Run the quick form in this process and return its cards: what the chapters do live.
+
+    ``folder`` keeps the cards; a cell that has one is not run again. Uses CIFAR-10 where it is,
+    else shapes.
+
+    >>> run_here.__name__
+    'run_here'
+    """
+    cards = []
+    for cell in experiment.cells(quick=True):
+        path = card_path(experiment, cell, folder) if folder is not None else None
+        if path is not None and is_done(experiment, cell, folder):
+            cards.append(results.read_card(path))
+            continue
+        cards.append(run_cell(experiment, cell))
+        if path is not None:
+            results.write_card(cards[-1], path)
+    return cards
+
+
+def plan(experiment, quick=False, folder=RESULTS, jobs=1):
+    """What is done and what is left: ``{"cells", "done", "waiting", "seconds"}``.
+
+    ``seconds`` is the expected time of the waiting cells on this machine, ``jobs`` at a time, with
+    the trainings they start from: one step of each different model is timed on one thread. A
+    training that another experiment has on record counts in full here; ``run`` only copies it.
+
+    >>> plan.__name__
+    'plan'
+    """
+    cells = experiment.cells(quick)
+    left = waiting(experiment, quick, folder)
+    timed, seconds = {}, 0.0
+    starts = {cell.start.name: cell.start for cell in left if cell.start is not None}
+    for cell in [*left, *starts.values()]:
+        key = (cell.preset, repr(cell.changes), cell.train.batch_size, cell.train.augment)
+        if key not in timed:
+            timed[key] = seconds_per_step(cell)
+        seconds += timed[key] * cell.train.steps
+    return {
+        "cells": len(cells),
+        "done": len(cells) - len(left),
+        "waiting": [cell.name for cell in left],
+        "seconds": seconds / jobs,
+    }
+
+
+def seconds_per_step(cell):
+    """Time one training step of the cell's model, in seconds, on drawn images of the right size.
+
+    >>> from vit_teach.experiments import cell
+    >>> seconds_per_step(cell("cnn", 1280, tuned=False)) > 0
+    True
+    """
+    images = shapes(cell.train.batch_size, seed=0)
+    trainer = Trainer(build_model(cell), images, images, cell.train)
+    trainer.step()
+    start = time.perf_counter()
+    for _ in range(3):
+        trainer.step()
+    return (time.perf_counter() - start) / 3

@@ -1,0 +1,87 @@
+"""The model of a cell, and what stands before it: a fixed shuffle, an enlargement."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ... import zoo
+from ...vit.encoder import init_linear
+from ...vit.patches import patchify, unpatchify
+
+DATA_SIZE = (32, 32)  # pixels of every image set that the experiments use
+PERMUTATIONS = ("none", "patches", "pixels")
+
+
+class Permuted(nn.Module):
+    """A model that sees every image shuffled by one fixed order of its patches or pixels.
+
+    The order is drawn once from ``seed``. Images (B, C, H, W) in, what ``model`` gives out. As
+    part of the model the shuffle comes after augmentation, in training and in testing alike.
+    Raises ``ValueError`` for another ``kind`` than "patches" or "pixels".
+
+    >>> Permuted(nn.Identity(), "pixels", image_size=(4, 4))(torch.ones(1, 3, 4, 4)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    def __init__(self, model, kind, image_size=(32, 32), patch_size=4, seed=0):
+        super().__init__()
+        if kind not in PERMUTATIONS[1:]:
+            raise ValueError(f"kind={kind!r} must be one of {PERMUTATIONS[1:]}")
+        self.model, self.image_size = model, image_size
+        self.patch_size = patch_size if kind == "patches" else 1
+        count = image_size[0] * image_size[1] // self.patch_size**2
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))  # (N,)
+        self.register_buffer("order", order)
+
+    def shuffle(self, images):
+        """Put the patches (or pixels) of images (B, C, H, W) into the fixed order.
+
+        >>> picture = torch.arange(16.0).view(1, 1, 4, 4)
+        >>> shuffled = Permuted(nn.Identity(), "pixels", image_size=(4, 4)).shuffle(picture)
+        >>> torch.equal(shuffled, picture), sorted(shuffled.flatten().tolist())[:3]
+        (False, [0.0, 1.0, 2.0])
+        """
+        parts = patchify(images, self.patch_size)[:, self.order]  # (B, N, C P P)
+        return unpatchify(parts, self.patch_size, self.image_size, images.shape[1])
+
+    def forward(self, images):
+        return self.model(self.shuffle(images))
+
+
+class Enlarged(nn.Module):
+    """A model for larger images than it is given: they are enlarged first, bicubic.
+
+    Images (B, C, H, W) in, what ``model`` gives out. As part of the model the step comes after
+    augmentation, so that a crop of 4 pixels stays one eighth of the picture.
+
+    >>> model = zoo.build(zoo.preset("CIFAR-ViT-Nano", image_size=48))
+    >>> Enlarged(model)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        size = self.model.config.image_size
+        return self.model(F.interpolate(images, size=size, mode="bicubic"))  # (B, K)
+
+
+def build_model(cell, num_classes=10):
+    """The cell's model with fresh weights drawn from its seed.
+
+    A model for larger images than the data's 32 pixels enlarges them.
+
+    >>> from vit_teach.experiments import cell
+    >>> type(build_model(cell("vit", 128, permutation="patches"))).__name__
+    'Permuted'
+    """
+    torch.manual_seed(cell.seed)
+    config = cell.config(num_classes)
+    model = zoo.build(config)
+    if cell.init != "normal":
+        init_linear(model.blocks, cell.init)
+    if cell.permutation != "none":
+        return Permuted(model, cell.permutation, config.image_size)
+    return model if config.image_size == DATA_SIZE else Enlarged(model)

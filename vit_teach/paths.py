@@ -1,0 +1,36 @@
+"""Where things lie, and the one way in which the package writes a file."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]  # the repository, where the package lies in one
+RESULTS = ROOT / "data" / "results"  # the recorded cards
+WEIGHTS = ROOT / "data" / "weights"  # the book's own trained models
+RUNS = ROOT / "runs"  # checkpoints and logs of what is under way, never on record
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name to write to; at the end the file gets its own name, in one step.
+
+    So a reader of ``path`` sees the old file or the new one, never a half. What was written is on
+    the disk before it gets its name, and nothing is left behind if an error ends the block.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with written_whole(Path(folder) / "note.txt") as temporary:
+    ...         _ = temporary.write_text("done")
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['note.txt']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,234 @@
+"""What attention weights say: where each head looks, how far, how evenly, and what to compare with.
+
+The measures take plain tensors of weights, so that cases with a known answer can be put in.
+:func:`examine` takes a model and pictures and returns all of them at once.
+"""
+
+import torch
+
+from ..vit.model import VisionTransformer
+
+
+def _steps(model, images):
+    """Every intermediate of a model by name, without gradients or dropout."""
+    if not isinstance(model, VisionTransformer):
+        raise ValueError(f"model={type(model).__name__} must be a VisionTransformer or a hybrid")
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            _, out = model(images.to(model.head.weight), intermediates=True)
+    finally:
+        model.train(training)
+    return out
+
+
+def collect(model, images):
+    """The attention weights of a model for images (B, C, H, W): (B, L, H, T, T), L blocks.
+
+    Any ViT or hybrid of the package will do, whatever its weights came from. Raises ``ValueError``
+    for another kind of model.
+
+    >>> from vit_teach import zoo
+    >>> model = zoo.build(zoo.preset("CIFAR-ViT-Nano"))
+    >>> collect(model, torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 4, 4, 16, 16])
+    """
+    out = _steps(model, images)
+    return torch.stack([out[f"blocks.{i}.attn.weights"] for i in range(len(model.blocks))], dim=1)
+
+
+# --- How far --------------------------------------------------------------------------------------
+
+
+def patch_distances(grid, patch_size=1):
+    """Distances in pixels between the centres of all patches, (N, N), float64.
+
+    ``grid`` is (gh, gw); ``patch_size`` an int or (height, width).
+
+    >>> patch_distances((1, 3), 4)[0]
+    tensor([0., 4., 8.], dtype=torch.float64)
+    """
+    ph, pw = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    rows, columns = torch.arange(grid[0]).double() * ph, torch.arange(grid[1]).double() * pw
+    centres = torch.cartesian_prod(rows, columns).view(-1, 2)  # (N, 2)
+    return (centres[:, None] - centres).square().sum(dim=2).sqrt()  # (N, N)
+
+
+def patches_only(weights, grid):
+    """Attention among patches: weights (..., T, T) to (..., N, N), whose rows sum to 1 again.
+
+    What stands before the patches (a class token) loses its row and its column, and each row is
+    divided by what is left. A row that gave everything to the class token stays zero. Raises
+    ``ValueError`` if there are fewer tokens than places in the ``grid``.
+
+    >>> patches_only(torch.full((5, 5), 0.2), (2, 2))[0]
+    tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+    count = grid[0] * grid[1]
+    if weights.ndim < 2 or weights.shape[-1] != weights.shape[-2] or weights.shape[-1] < count:
+        shape = tuple(weights.shape)
+        raise ValueError(f"weights of shape {shape} must be (..., T, T) with T >= {count}")
+    kept = weights[..., -count:, -count:]  # (..., N, N)
+    return kept / kept.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)
+
+
+def query_distances(weights, grid, patch_size):
+    """How far each patch looks on average, in pixels: weights (..., T, T) to (..., N).
+
+    For patch i it is the sum of a_ij d_ij over all patches j, where a are the weights among
+    patches (:func:`patches_only`) and d the distances between centres. A patch's distance to itself
+    is 0, and it counts. Source: ViT paper, Figure 11, which leaves these choices open.
+
+    >>> query_distances(torch.full((3, 3), 1 / 3), (1, 3), 4)
+    tensor([4.0000, 2.6667, 4.0000])
+    """
+    distances = patch_distances(grid, patch_size).to(weights)  # (N, N)
+    return (patches_only(weights, grid) * distances).sum(dim=-1)
+
+
+def attention_distance(weights, grid, patch_size):
+    """Mean attention distance in pixels: weights (..., T, T) to (...), the mean over all patches.
+
+    >>> attention_distance(torch.eye(6), (2, 3), 4)
+    tensor(0.)
+    """
+    return query_distances(weights, grid, patch_size).mean(dim=-1)
+
+
+def uniform_distance(grid, patch_size):
+    """The mean attention distance of a head that looks everywhere alike, in pixels.
+
+    >>> round(uniform_distance((8, 8), 4), 2)
+    16.55
+    """
+    return patch_distances(grid, patch_size).mean().item()
+
+
+def distances(model, images, batch_size=32):
+    """The mean attention distance of each head for each image, in pixels: (B, L, H).
+
+    Goes through the images in batches, since the weights themselves are large.
+
+    >>> from vit_teach import zoo
+    >>> distances(zoo.build(zoo.preset("CIFAR-ViT-Nano")), torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 4, 4])
+    """
+    place = model.config.grid_size, model.config.patch_size
+    parts = [attention_distance(collect(model, x), *place) for x in images.split(batch_size)]
+    return torch.cat(parts)  # (B, L, H)
+
+
+def offset_map(weights, grid):
+    """Where a head looks relative to the query: (..., T, T) to (..., 2 gh - 1, 2 gw - 1).
+
+    The middle is the query's own place; each cell is the mean weight of all pairs of patches with
+    this offset in rows and columns (far offsets have few pairs: (gh - 1, gw - 1) has one).
+
+    >>> offset_map(torch.eye(6), (2, 3))[1]
+    tensor([0., 0., 1., 0., 0.])
+    """
+    gh, gw = grid
+    places = torch.cartesian_prod(torch.arange(gh), torch.arange(gw)).view(-1, 2)  # (N, 2)
+    down, right = (places[None] - places[:, None]).unbind(dim=2)  # (N, N) each, key minus query
+    cell = ((down + gh - 1) * (2 * gw - 1) + right + gw - 1).flatten().to(weights.device)  # (N N,)
+    flat = patches_only(weights, grid).flatten(-2)  # (..., N N)
+    total = flat.new_zeros(*flat.shape[:-1], (2 * gh - 1) * (2 * gw - 1))
+    total = total.index_add(-1, cell, flat) / cell.bincount()
+    return total.unflatten(-1, (2 * gh - 1, 2 * gw - 1))
+
+
+# --- How evenly -----------------------------------------------------------------------------------
+
+
+def entropy(weights):
+    """The entropy of each row in nats: weights (..., T, T) to (..., T).
+
+    0 for a row that looks at one token only, ln T for one that looks at all alike, and never more.
+
+    >>> entropy(torch.tensor([[0.5, 0.5], [0.0, 1.0]]))
+    tensor([0.6931, 0.0000])
+    """
+    return torch.special.entr(weights).sum(dim=-1)
+
+
+# --- Maps -----------------------------------------------------------------------------------------
+
+
+def reader(config):
+    """Which row of a map the classifier of a model reads: "class token" or "mean of all patches".
+
+    >>> from vit_teach import zoo
+    >>> reader(zoo.preset("ViT-B/16")), reader(zoo.preset("CIFAR-ViT-Nano"))
+    ('class token', 'mean of all patches')
+    """
+    return "class token" if config.pool == "cls" else "mean of all patches"
+
+
+def readout_map(weights, config):
+    """What the token that the classifier reads looks at: (..., T, T) to (..., gh, gw), sum 1.
+
+    That is the class token's row. A model that averages its patches has no such token: there it is
+    the mean of all patches' rows (:func:`reader` says which). Works on rollout as well.
+
+    >>> from vit_teach import zoo
+    >>> readout_map(torch.full((197, 197), 1 / 197), zoo.preset("ViT-B/16")).shape
+    torch.Size([14, 14])
+    """
+    count = config.num_patches
+    rows = weights[..., :1, :] if config.pool == "cls" else weights[..., -count:, :]
+    line = rows.mean(dim=-2)[..., -count:]  # (..., N)
+    return (line / line.sum(dim=-1, keepdim=True)).unflatten(-1, config.grid_size)
+
+
+def rollout(weights, residual=True):
+    """Attention followed through all blocks: weights (..., L, H, T, T) to (..., T, T).
+
+    In each block the heads are averaged, the identity is added for the residual connection, and
+    each row is divided by its sum; then the blocks are multiplied, the last one from the left. Row
+    i says how much token i of the output took from each token of the input, if nothing but
+    attention and the residual connection existed. ``residual=False`` leaves the identity out.
+    Source: Abnar and Zuidema, arXiv 2005.00928.
+
+    >>> rollout(torch.eye(3).expand(2, 4, 3, 3))[0]
+    tensor([1., 0., 0.])
+    """
+    mean = weights.mean(dim=-3)  # (..., L, T, T)
+    if residual:
+        mean = mean + torch.eye(mean.shape[-1]).to(mean)
+    mean = mean / mean.sum(dim=-1, keepdim=True)
+    result = mean[..., 0, :, :]
+    for i in range(1, mean.shape[-3]):
+        result = mean[..., i, :, :] @ result  # (..., T, T)
+    return result
+
+
+def token_norms(model, images):
+    """The length of each patch's token on its way through the blocks: (L + 1, B, N).
+
+    Row 0 is what enters the first block, row l what leaves block l.
+
+    >>> from vit_teach import zoo
+    >>> token_norms(zoo.build(zoo.preset("CIFAR-ViT-Nano")), torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([5, 2, 16])
+    """
+    out, count = _steps(model, images), model.config.num_patches
+    names = ["tokens", *(f"blocks.{i}" for i in range(len(model.blocks)))]
+    return torch.stack([out[name][:, -count:].norm(dim=2) for name in names])
+
+
+def outlier_tokens(norms, k=10.0):
+    """Which tokens are far longer than the rest of their layer: (..., B, N) to booleans alike.
+
+    A token counts if its norm exceeds median + ``k`` x MAD, where MAD is the median of the
+    distances from the median, over all tokens of the layer. In a normal distribution MAD is 0.67
+    standard deviations, and k = 10 is never exceeded by chance. Source of the question: Darcet et
+    al., arXiv 2309.16588, who find norms about ten times the median in large models.
+
+    >>> outlier_tokens(torch.tensor([[1.0, 1.1, 0.9, 1.2, 12.0]]))
+    tensor([[False, False, False, False,  True]])
+    """
+    flat = norms.flatten(-2)  # (..., B N)
+    middle = flat.median(dim=-1, keepdim=True).values  # (..., 1)
+    spread = (flat - middle).abs().median(dim=-1, keepdim=True).values  # (..., 1)
+    return norms > (middle + k * spread)[..., None]

@@ -1,0 +1,73 @@
+"""What the parameters alone show: position tables and filters. Chapters 3, 4, 10 and 14."""
+
+import torch
+import torch.nn.functional as F
+
+# --- Tables and tokens ----------------------------------------------------------------------------
+
+
+def position_table(model):
+    """The rows of a model's position table that belong to patches, (N, D).
+
+    Raises ``ValueError`` if the model has no table.
+
+    >>> from vit_teach import zoo
+    >>> position_table(zoo.build(zoo.preset("CIFAR-ViT-Nano"))).shape
+    torch.Size([16, 64])
+    """
+    if model.pos_embed is None:
+        raise ValueError("model has position='none': there is no table")
+    return model.pos_embed[0, -model.config.num_patches :].detach()
+
+
+def colour_filters(model):
+    """The filters that read the picture's own colours, (D, C, P, P): the patch projection.
+
+    Raises ``ValueError`` for a hybrid whose projection reads a feature map.
+
+    >>> from vit_teach import zoo
+    >>> colour_filters(zoo.build(zoo.preset("CIFAR-ViT-Nano"))).shape
+    torch.Size([64, 3, 8, 8])
+    """
+    backbone = getattr(model.patch_embed, "backbone", None)
+    if backbone is not None and list(backbone.children()):
+        raise ValueError("model's projection reads a feature map, not the picture's colours")
+    return model.patch_embed.proj.weight.detach()
+
+
+def cosine_similarity(table):
+    """The cosine of the angle between each two rows of ``table`` (N, D); returns (N, N).
+
+    1 means the same direction, 0 a right angle, -1 opposite directions.
+
+    >>> cosine_similarity(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    if table.ndim != 2:
+        raise ValueError(f"table of shape {tuple(table.shape)} must be (N, D)")
+    rows = F.normalize(table.detach().double(), dim=1)  # (N, D), each of length 1
+    return (rows @ rows.T).float()  # (N, N)
+
+
+def principal_filters(weight):
+    """The patterns a bank of filters is made of: its principal components.
+
+    ``weight`` is (D, C, P, P), D filters. Returns ``(patterns, share)``: patterns
+    (R, C, P, P) of norm 1, the most important first, and share (R,), the part of the bank's
+    variance that each one carries (the sum is 1); R = min(D, C P P). A pattern's sign is
+    arbitrary: it is chosen so that the entry of largest size is positive.
+
+    >>> patterns, share = principal_filters(torch.randn(16, 3, 2, 2))
+    >>> patterns.shape, share.shape
+    (torch.Size([12, 3, 2, 2]), torch.Size([12]))
+    """
+    if weight.ndim != 4:
+        raise ValueError(f"weight of shape {tuple(weight.shape)} must be (D, C, P, P)")
+    bank = weight.detach().double().flatten(1)  # (D, C P P)
+    bank = bank - bank.mean(dim=0)  # (D, C P P)
+    _, size, patterns = torch.linalg.svd(bank, full_matrices=False)  # (R,), (R, C P P)
+    largest = patterns.gather(1, patterns.abs().argmax(dim=1, keepdim=True))  # (R, 1)
+    patterns = patterns * largest.sign()  # (R, C P P)
+    share = size**2 / (size**2).sum()  # (R,)
+    return patterns.float().reshape(-1, *weight.shape[1:]), share.float()

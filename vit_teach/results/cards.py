@@ -1,0 +1,292 @@
+"""Result cards: one JSON file per recorded run, which pages, plots and prose read.
+
+A card says what was run, on what data, at what cost, and what came out; card.schema.json beside
+this file lists its keys. A number in the book is never typed by hand: it is read from a card.
+"""
+
+import json
+import math
+import platform
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from ..paths import RESULTS, written_whole
+
+SCHEMA = json.loads(Path(__file__).with_name("card.schema.json").read_text(encoding="utf-8"))
+
+# A path that starts at the root, a home folder or a drive means nothing on another machine.
+_MACHINE_PATH = re.compile(r"""(^|[\s=:,"'(\[])(/\w|~/|[A-Za-z]:[\\/]|\\\\\w)|file:/""")
+
+
+# --- Making a card --------------------------------------------------------------------------------
+
+
+def new_card(
+    experiment: str,
+    cell: str,
+    *,
+    seed: int,
+    selection: str,
+    config: dict,
+    data: dict,
+    train: dict,
+    cost: dict,
+    metrics: dict,
+    curves: dict | None = None,
+    status: str = "complete",
+    note: str | None = None,
+) -> dict:
+    """Put a card together, with this machine under "env", and check it.
+
+    The arguments are the card's keys (SCHEMA describes each one). Raises ValueError for a card
+    that does not follow the schema.
+
+    >>> card = new_card(
+    ...     "demo", "tiny", seed=0, selection="last step; test set unused", config={"depth": 2},
+    ...     data={"source": "shapes", "split": "train", "n": 100, "fingerprint": "ab12"},
+    ...     train={"steps": 10, "epochs": 1.0, "wall_s": 2.5, "precision": "float32", "threads": 1,
+    ...            "command": portable_command("vit_teach.train", ["--seed", "0"])},
+    ...     cost={"params": 500, "macs": 4000, "train_flops": 2.4e6},
+    ...     metrics={"val_accuracy": 0.5},
+    ... )
+    >>> card["train"]["command"], sorted(card["env"])
+    ('python -m vit_teach.train --seed 0', ['cpu', 'python', 'threads', 'torch'])
+    """
+    card = {
+        "experiment": experiment,
+        "cell": cell,
+        "status": status,
+        "selection": selection,
+        "config": config,
+        "seed": seed,
+        "data": data,
+        "train": train,
+        "cost": cost,
+        "env": environment(),
+        "curves": curves or {},
+        "metrics": metrics,
+    }
+    if note is not None:
+        card["note"] = note
+    card = _lists_for_tuples(card)
+    validate(card)
+    return card
+
+
+def data_entry(image_set) -> dict:
+    """The "data" part of a card for the ImageSet that was trained on.
+
+    >>> from vit_teach.data import ImageSet
+    >>> images, labels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1])
+    >>> entry = data_entry(ImageSet(images, labels, ("cat", "dog"), "two blank images", "train"))
+    >>> entry["source"], entry["split"], entry["n"], len(entry["fingerprint"]) > 0
+    ('two blank images', 'train', 2, True)
+    """
+    return {
+        "source": image_set.source,
+        "split": image_set.split,
+        "n": len(image_set),
+        "fingerprint": image_set.fingerprint(),
+    }
+
+
+def environment() -> dict:
+    """What a time or a rounding error may depend on: torch, processor, Python, threads.
+
+    >>> sorted(environment())
+    ['cpu', 'python', 'threads', 'torch']
+    """
+    return {
+        "torch": str(torch.__version__),
+        "cpu": cpu_name(),
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:
+    """The processor's model name; where the system does not say, its architecture.
+
+    >>> len(cpu_name()) > 0
+    True
+    """
+    try:
+        text = Path(cpuinfo).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        text = ""
+    found = re.search(r"^model name\s*:\s*(\S.*)$", text, re.MULTILINE)
+    if found:
+        return found.group(1).strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def portable_command(module: str, arguments: list[str]) -> str:
+    """The command line to record: what to type from the root of the repository.
+
+    module such as "vit_teach.train"; arguments as in sys.argv[1:]. A path under the current folder
+    becomes relative to it; any other absolute path keeps only its last part.
+
+    >>> portable_command("vit_teach.train", ["--preset", "CIFAR-ViT-Tiny", "--out=/tmp/runs/x"])
+    'python -m vit_teach.train --preset CIFAR-ViT-Tiny --out=x'
+    """
+    return shlex.join(["python", "-m", module, *map(_without_machine_path, arguments)])
+
+
+def _without_machine_path(argument: str) -> str:
+    name, equals, value = argument.rpartition("=")
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        return argument
+    here = Path.cwd()
+    short = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    return f"{name}{equals}{short}"
+
+
+# --- Checking, writing, reading -------------------------------------------------------------------
+
+
+def validate(card: dict) -> None:
+    """Check a card against SCHEMA; also no NaN, no infinity and no machine path anywhere.
+
+    Raises ValueError that names the key and what is wrong with it.
+
+    >>> validate({"experiment": "demo"})
+    Traceback (most recent call last):
+    ValueError: card: must contain ['cell', ...] properties
+    """
+    _check_values(card, "")
+    from fastjsonschema import JsonSchemaValueException
+
+    try:
+        _validator()(card)
+    except JsonSchemaValueException as error:
+        where = error.name.partition(".")[2] or "card"  # the checker calls the card "data"
+        value = "" if isinstance(error.value, dict) else f"{error.value!r} "
+        wrong = error.message.removeprefix(error.name).strip()
+        raise ValueError(f"{where}: {value}{wrong}") from None
+
+
+@cache
+def _validator():
+    # Imported here: reading a schema is needed only by those who write or read cards.
+    import fastjsonschema
+
+    return fastjsonschema.compile(SCHEMA, use_default=False)
+
+
+def _check_values(value, where: str) -> None:
+    """Walk through a card and refuse what JSON cannot hold or another machine cannot use."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{where or 'card'}: key {key!r} must be a string")
+            _check_values(item, f"{where}.{key}" if where else key)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_values(item, f"{where}[{index}]")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: {value} must be a finite number, or None if unknown")
+    elif isinstance(value, str):
+        if _MACHINE_PATH.search(value):
+            raise ValueError(f"{where}: {value!r} must not hold a path of this machine")
+    elif not (value is None or isinstance(value, (bool, int))):
+        raise ValueError(f"{where}: {value!r} is a {type(value).__name__}; it must be plain JSON")
+
+
+def write_card(card: dict, path: str | Path) -> Path:
+    """Check a card and write it, whole or not at all; an old card at path is replaced.
+
+    The same card gives the same bytes: the schema's keys stand in the schema's order, all others
+    sorted. Missing folders are made. Returns the path. Raises ValueError for an invalid card, and
+    then writes nothing.
+
+    >>> write_card({"experiment": "demo", "cell": "a", "loss": float("nan")}, "demo.json")
+    Traceback (most recent call last):
+    ValueError: loss: nan must be a finite number, or None if unknown
+    """
+    path = Path(path)
+    card = _in_order(_lists_for_tuples(card), SCHEMA)
+    validate(card)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(_dump(card) + "\n", encoding="utf-8")
+    return path
+
+
+def _lists_for_tuples(value):
+    """The card as JSON will give it back."""
+    if isinstance(value, dict):
+        return {key: _lists_for_tuples(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_lists_for_tuples(item) for item in value]
+    return value
+
+
+def _in_order(value, schema: dict):
+    """Dictionaries with the schema's keys first, in its order, then the others sorted."""
+    if not isinstance(value, dict):
+        return value
+    known = schema.get("properties", {})
+    keys = [key for key in known if key in value]
+    keys += sorted((key for key in value if key not in known), key=str)
+    return {key: _in_order(value[key], known.get(key, {})) for key in keys}
+
+
+def _dump(value, indent: str = "") -> str:
+    """JSON with a line per key, and each list on one line: curves stay short to scroll past."""
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    deeper = indent + "  "
+    lines = (f"{deeper}{json.dumps(key)}: {_dump(item, deeper)}" for key, item in value.items())
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
+def read_cards(folder: str | Path, experiment: str | None = None) -> list[dict]:
+    """Every card under a folder, in order of file name; experiment keeps only that one's.
+
+    Raises FileNotFoundError for a missing folder, and ValueError that names the file for one that
+    is not a valid card.
+
+    >>> read_cards("no/such/folder")
+    Traceback (most recent call last):
+    FileNotFoundError: folder='no/such/folder' does not exist, so it holds no cards
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder={str(folder)!r} does not exist, so it holds no cards")
+    cards = [read_card(path) for path in sorted(folder.rglob("*.json"))]
+    return [card for card in cards if experiment in (None, card["experiment"])]
+
+
+def recorded(experiment: str) -> list[dict]:
+    """The book's own cards of an experiment: those under data/results of the repository.
+
+    Raises FileNotFoundError where the package does not lie in its repository, or the experiment
+    has no cards.
+
+    >>> {card["experiment"] for card in recorded("train")}
+    {'train'}
+    """
+    return read_cards(RESULTS / experiment)
+
+
+def read_card(path: str | Path) -> dict:
+    """One card. Raises ValueError that names the file if it is not a valid card.
+
+    >>> read_card("no/such/card.json")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'no/such/card.json'
+    """
+    try:
+        card = json.loads(Path(path).read_text(encoding="utf-8"))  # broken JSON is a ValueError too
+        if not isinstance(card, dict):
+            raise ValueError(f"card: a {type(card).__name__} must be an object")
+        validate(card)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a valid result card: {error}") from error
+    return card

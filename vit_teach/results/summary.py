@@ -1,0 +1,78 @@
+"""Means and spreads over the seeds of recorded cards."""
+
+import json
+import statistics
+
+# --- Summing up -----------------------------------------------------------------------------------
+
+
+def summarise(
+    cards: list[dict], by: tuple[str, ...] = ("cell",), metric: str = "val_accuracy"
+) -> list[dict]:
+    """Mean and spread of a metric over seeds, one row per group of complete cards.
+
+    by: keys whose values make a group, dotted into the card, such as ("config.policy", "data.n").
+    metric: a key of "metrics". Each row holds the by values and `metric`, `mean`, `std` (sample
+    standard deviation, None for a single seed), `n` (cards) and `seeds`. Rows stand in the order
+    in which their groups first appear.
+
+    Raises ValueError where a complete card lacks the metric or a key, and where a seed appears
+    twice in a group: then the spread would mix something else with the seeds.
+
+    >>> run = lambda seed, value: {"cell": f"s{seed}", "status": "complete", "seed": seed,
+    ...     "config": {"policy": "basic"}, "metrics": {"val_accuracy": value}}
+    >>> row, = summarise([run(0, 0.5), run(1, 0.75)], by=("config.policy",))
+    >>> row["config.policy"], row["mean"], round(row["std"], 4), row["n"], row["seeds"]
+    ('basic', 0.625, 0.1768, 2, [0, 1])
+    """
+    by = (by,) if isinstance(by, str) else tuple(by)
+    groups: dict[str, list[dict]] = {}
+    for card in cards:
+        if card["status"] == "complete":
+            values = [_look_up(card, key) for key in by]
+            groups.setdefault(json.dumps(values, sort_keys=True), []).append(card)
+    return [_row(group, by, metric) for group in groups.values()]
+
+
+def _row(group: list[dict], by: tuple[str, ...], metric: str) -> dict:
+    group = sorted(group, key=lambda card: card["seed"])
+    seeds = [card["seed"] for card in group]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"by={by} puts cells {[card['cell'] for card in group]} with seeds "
+            f"{seeds} in one group; a group may hold each seed once"
+        )
+    values = [_look_up(card, f"metrics.{metric}") for card in group]
+    if None in values:
+        cell = group[values.index(None)]["cell"]
+        raise ValueError(f"metric={metric!r} was not measured in cell {cell!r}")
+    return {
+        **{key: _look_up(group[0], key) for key in by},
+        "metric": metric,
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+        "seeds": seeds,
+    }
+
+
+def _look_up(card: dict, dotted: str):
+    value = card
+    for key in dotted.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise ValueError(f"{dotted!r} is not in the card of cell {card['cell']!r}")
+        value = value[key]
+    return value
+
+
+def percent(row: dict) -> str:
+    """A row of summarise as text: never a number without its spread or its single seed.
+
+    >>> percent({"mean": 0.8112, "std": 0.004, "n": 3, "seeds": [0, 1, 2]})
+    '81.1 ± 0.4 % (3 seeds)'
+    >>> percent({"mean": 0.8112, "std": None, "n": 1, "seeds": [7]})
+    '81.1 % (one run, seed 7)'
+    """
+    if row["std"] is None:
+        return f"{100 * row['mean']:.1f} % (one run, seed {row['seeds'][0]})"
+    return f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f} % ({row['n']} seeds)"

@@ -1,0 +1,94 @@
+"""Small tables for pages and terminals: what stands behind every plot of recorded results."""
+
+import html
+
+from .summary import percent
+
+
+class Table:
+    """A table with row and column headings; a notebook shows it as HTML, a terminal as text.
+
+    ``heading`` names the first column, ``columns`` the others, ``rows`` are (name, values) with as
+    many values as columns. ``caption`` says what the numbers are. Raises ``ValueError`` for a row
+    of another length.
+
+    >>> print(Table("model", ["a", "b"], [("vit", ["1", "2"])], caption="Tokens"))
+    Tokens
+    model  a  b
+    vit    1  2
+    """
+
+    def __init__(self, heading, columns, rows, caption):
+        self.heading, self.caption = heading, caption
+        self.columns = [str(column) for column in columns]
+        self.rows = [(str(name), [str(value) for value in values]) for name, values in rows]
+        for name, values in self.rows:
+            if len(values) != len(self.columns):
+                raise ValueError(
+                    f"row {name!r} has {len(values)} values; there are {len(self.columns)} columns"
+                )
+
+    def __str__(self):
+        lines = [[self.heading, *self.columns], *([name, *values] for name, values in self.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+        padded = (
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+        return "\n".join([self.caption, *padded])
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in self.columns)
+        body = "".join(
+            f'<tr><th scope="row">{html.escape(name)}</th>'
+            + "".join(f"<td>{html.escape(value)}</td>" for value in values)
+            + "</tr>"
+            for name, values in self.rows
+        )
+        return (
+            f'<table class="vt-table"><caption>{html.escape(self.caption)}</caption>'
+            f'<thead><tr><th scope="col">{html.escape(self.heading)}</th>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table>"
+        )
+
+
+def result_table(rows, row, column, caption, missing="not recorded"):
+    """Rows of means (``vit_teach.experiments.rows``) as a :class:`Table` of two labels.
+
+    ``row`` and ``column`` are the labels that make the rows and the columns; every number comes
+    with its spread over seeds. Raises ``ValueError`` if two rows of means fall into one place.
+
+    >>> rows = [{"model": "vit", "images": n, "mean": n / 1000, "std": None, "n": 1, "seeds": [0]}
+    ...         for n in (500, 600)]
+    >>> print(result_table(rows, "model", "images", "Test accuracy"))
+    Test accuracy
+    model  500                       600
+    vit    50.0 % (one run, seed 0)  60.0 % (one run, seed 0)
+    """
+    names = list(dict.fromkeys(found[row] for found in rows))
+    columns = list(dict.fromkeys(found[column] for found in rows))
+    if all(isinstance(value, (int, float)) for value in columns):
+        columns.sort()
+    places = {}
+    for found in rows:
+        place = found[row], found[column]
+        if place in places:
+            raise ValueError(f"{row}={place[0]!r}, {column}={place[1]!r} has more than one result")
+        places[place] = percent(found)
+    body = [(name, [places.get((name, c), missing) for c in columns]) for name in names]
+    return Table(row, [f"{c:,}" if isinstance(c, int) else c for c in columns], body, caption)
+
+
+def result_rows_table(rows, labels, caption):
+    """Rows of means as a :class:`Table` with a row for each group of equal ``labels``.
+
+    >>> row = {"model": "vit", "images": 500, "mean": 0.5, "std": None, "n": 1, "seeds": [0]}
+    >>> print(result_rows_table([row], ["model", "images"], "Accuracy"))
+    Accuracy
+    model, images  result
+    vit, 500       50.0 % (one run, seed 0)
+    """
+    body = [(", ".join(str(row[label]) for label in labels), [percent(row)]) for row in rows]
+    return Table(", ".join(labels), ["result"], body, caption)

@@ -1,0 +1,1 @@
+"""What only the built pages need: numbers in the prose, the page of all results, plotly's HTML."""

@@ -1,0 +1,298 @@
+"""The one training loop of the book.
+
+Every random choice of a step (which images, how they are altered) is drawn from a generator that
+is seeded with the run's seed and the step's number. So a step needs no memory of the steps before
+it, and a run that was stopped goes on exactly as if it had not been.
+
+``python -m vit_teach.train --help`` trains a model from the command line.
+"""
+
+import copy
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from ..augment.policy import Augment
+from ..data.imageset import normalise
+from .config import History
+from .device import (
+    autocast,
+    keep_memory,
+    pick_device,
+    pick_precision,
+    set_threads,
+    subnormals_dropped,
+)
+from .evaluation import evaluate
+from .optim import make_optimizers, schedule, set_learning_rate
+from .resume import SAVE_SECONDS, StopRequest, _with_steps, read_checkpoint, write_checkpoint
+
+
+def batch_indices(step, batch_size, length, seed):
+    """Which images step number ``step`` uses: a fresh shuffle of all of them in each epoch.
+
+    Returns int64 (batch_size,). A batch may run over the end of one epoch into the next.
+
+    >>> batch_indices(0, 4, 10, seed=0).shape
+    torch.Size([4])
+    """
+    first, last = step * batch_size, (step + 1) * batch_size - 1
+    orders = []
+    for epoch in range(first // length, last // length + 1):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        orders.append(torch.randperm(length, generator=generator))
+    start = first % length
+    return torch.cat(orders)[start : start + batch_size]
+
+
+class Trainer:
+    """A model in training: everything that one step changes, and how to save and restore it.
+
+    ``train_set`` and ``validation_set`` are ``ImageSet``; ``config`` is a :class:`TrainConfig`.
+    Use :func:`train` unless you want to drive the steps yourself.
+
+    >>> import vit_teach as vt
+    >>> images = vt.data.shapes(40, seed=0)
+    >>> model = vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Nano"])
+    >>> trainer = Trainer(model, images, images, vt.train.TrainConfig(steps=2, batch_size=8))
+    >>> loss, accuracy = trainer.step()
+    >>> trainer.done
+    1
+    """
+
+    def __init__(self, model, train_set, validation_set, config):
+        self.config, self.train_set, self.validation_set = config, train_set, validation_set
+        self.device = pick_device(config.device)
+        self.precision = pick_precision(config.precision, self.device)
+        self.threads = set_threads(config.threads)
+        keep_memory()
+        # Convolutions are faster with the channels of a pixel side by side in memory.
+        self.model = model.to(self.device, memory_format=torch.channels_last).train()
+        self.forward = torch.compile(self.model) if config.compile else self.model
+        self.average = copy.deepcopy(self.model).eval() if config.average else None
+        self.optimizers = make_optimizers(
+            self.model, config.optimizer, config.learning_rate, config.weight_decay
+        )
+        self.augment = Augment(config.augment, seed=config.seed)
+        self.kept = None  # with keep="best": the weights of the best look so far
+        self.done = 0
+        self.losses, self.hits = [], []  # of the steps since the last look at validation images
+        self.steps = self.count_steps()
+        self.history = History(
+            self.steps, precision=self.precision, threads=self.threads, device=self.device.type
+        )
+
+    def count_steps(self):
+        """The number of steps, from ``steps``, ``epochs`` or ``minutes`` (which is measured)."""
+        config = self.config
+        if config.steps:
+            return config.steps
+        if config.epochs:
+            return max(1, round(config.epochs * len(self.train_set) / config.batch_size))
+        return self.measure_steps(config.minutes * 60)
+
+    def measure_steps(self, seconds):
+        """How many steps fit into ``seconds``: time some on a copy, keep a share for validation."""
+        self.steps = 10**9
+        self.history = History(self.steps)
+        saved = copy.deepcopy(self.state_dict())
+        began = time.perf_counter()
+        for _ in range(3):  # the first steps are slow: memory is allocated, code is compiled
+            self.step()
+        start = time.perf_counter()
+        for _ in range(20):
+            self.step()
+        per_step = (time.perf_counter() - start) / 20
+        evaluating = len(self.validation_set) * self.config.evaluations
+        reserve = evaluating * per_step / self.config.batch_size / 3  # a forward pass is a third
+        left = seconds - (time.perf_counter() - began) - reserve
+        self.load_state_dict(saved)
+        return max(1, int(left / per_step))
+
+    @subnormals_dropped()
+    def step(self):
+        """One step: draw a batch, alter it, forward, backward, update. Returns (loss, accuracy)."""
+        config = self.config
+        index = batch_indices(self.done, config.batch_size, len(self.train_set), config.seed)
+        step_seed = config.seed * 1_000_003 + self.done
+        self.augment.generator.manual_seed(step_seed)
+        torch.manual_seed(step_seed)  # for dropout
+        classes = len(self.train_set.classes)
+        labels = self.train_set.labels[index]  # (B,)
+        images, targets = self.augment(self.train_set.images[index], labels, classes)
+        images = normalise(images).to(self.device)  # (B, C, H, W)
+        targets = targets.to(self.device)  # (B, K), rows sum to 1
+
+        warmup = max(1, round(config.warmup * self.steps))
+        set_learning_rate(self.optimizers, schedule(self.done, self.steps, warmup, config.schedule))
+        with autocast(self.device, self.precision):
+            logits = self.forward(images)  # (B, K)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=config.label_smoothing)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.done += 1
+        self.update_average()
+        right = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
+        return loss.item(), right.item()
+
+    @torch.no_grad()
+    def update_average(self):
+        """Move the running average of the weights a little towards the weights of this step."""
+        if self.average is None:
+            return
+        decay = min(self.config.average, self.done / (self.done + 10))  # short memory at the start
+        averaged = list(self.average.parameters())
+        torch._foreach_lerp_(averaged, list(self.model.parameters()), 1 - decay)
+        for mine, theirs in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(theirs)
+
+    @property
+    def current(self):
+        """The weights of this step: the running average where there is one."""
+        return self.average if self.average is not None else self.model
+
+    def look(self):
+        """Measure the validation images, add a row to the history's curve and return it."""
+        accuracy, loss = evaluate(self.current, self.validation_set, precision=self.precision)
+        better = all(accuracy > row["val_accuracy"] for row in self.history.curve)
+        row = {
+            "step": self.done,
+            "epoch": self.done * self.config.batch_size / len(self.train_set),
+            "seconds": self.history.seconds,
+            "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+            "train_loss": sum(self.losses) / len(self.losses),
+            "train_accuracy": sum(self.hits) / len(self.hits),
+            "val_loss": loss,
+            "val_accuracy": accuracy,
+        }
+        self.history.curve.append(row)
+        self.losses, self.hits = [], []
+        if self.config.keep == "last" or better:
+            self.history.kept_step = self.done
+        if self.config.keep == "best" and better:
+            self.kept = copy.deepcopy(self.current.state_dict())
+        return row
+
+    def finish(self):
+        """The model to use, with the weights that ``keep`` asks for."""
+        if self.kept is not None:
+            self.current.load_state_dict(self.kept)
+        return self.current
+
+    def state_dict(self):
+        """All that a stopped run needs in order to go on."""
+        return {
+            "done": self.done,
+            "steps": self.steps,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "history": asdict(self.history),
+            "kept": self.kept,
+            "recent": [self.losses, self.hits],
+        }
+
+    def load_state_dict(self, state):
+        """Go back to where ``state`` was taken."""
+        self.done, self.steps = state["done"], state["steps"]
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.history = History(**state["history"])
+        self.kept = state["kept"]
+        self.losses, self.hits = (list(values) for values in state["recent"])
+
+
+def train(model, train_set, validation_set, config, folder=None, quiet=False):
+    """Train ``model`` in place on an ``ImageSet`` and return (the weights to use, their History).
+
+    ``validation_set`` is only looked at, never learned from. With a ``folder`` the run keeps a
+    checkpoint there every half minute; called again with the same folder and settings, it goes on
+    from it, and ends with the same weights as a run that was never stopped (bit for bit on one CPU
+    thread). Device, threads and compilation may change on the way. Ctrl-C finishes the step, saves,
+    and raises ``KeyboardInterrupt``. ``quiet`` prints nothing. Raises ``ValueError`` if the folder
+    holds a run with other settings.
+
+    >>> import vit_teach as vt
+    >>> images = vt.data.shapes(64, seed=0)
+    >>> model = vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Nano"])
+    >>> config = vt.train.TrainConfig(steps=3, batch_size=8)
+    >>> best, history = train(model, images, images, config, quiet=True)
+    >>> history.curve[-1]["step"]
+    3
+    """
+    checkpoint = Path(folder) / "checkpoint.pt" if folder is not None else None
+    resumed = read_checkpoint(checkpoint, train_set, config) if checkpoint else None
+    if resumed:
+        config_now = _with_steps(config, resumed["trainer"]["steps"])
+        trainer = Trainer(model, train_set, validation_set, config_now)
+        try:
+            trainer.load_state_dict(resumed["trainer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{checkpoint} holds a run of another model") from error
+    else:
+        trainer = Trainer(model, train_set, validation_set, config)
+
+    def save():
+        if checkpoint:
+            write_checkpoint(checkpoint, trainer, train_set, config)
+
+    run_steps(trainer, save, quiet)
+    return trainer.finish(), trainer.history
+
+
+def run_steps(trainer, save, quiet=False):
+    """Take the steps that are left, look at validation images on the way, save now and then.
+
+    ``save`` is called without arguments: every half minute, at a wish to stop, and at the end.
+
+    >>> import vit_teach as vt
+    >>> images = vt.data.shapes(20, seed=0)
+    >>> model = vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Nano"])
+    >>> trainer = Trainer(model, images, images, vt.train.TrainConfig(steps=2, batch_size=4))
+    >>> run_steps(trainer, save=lambda: print("saved after step", trainer.done), quiet=True)
+    saved after step 2
+    """
+    history, config = trainer.history, trainer.config
+    looks = {round(trainer.steps * (i + 1) / config.evaluations) for i in range(config.evaluations)}
+    shown = sys.stderr.isatty() and not quiet
+    bar = tqdm(total=trainer.steps, initial=trainer.done, unit="step", disable=not shown)
+    seconds_before, began, saved_at = history.seconds, time.perf_counter(), time.perf_counter()
+    with StopRequest() as stop, bar:
+        while trainer.done < trainer.steps:
+            loss, accuracy = trainer.step()
+            trainer.losses.append(loss)
+            trainer.hits.append(accuracy)
+            bar.update()
+            history.images += config.batch_size
+            history.seconds = seconds_before + time.perf_counter() - began
+            if trainer.done in looks:
+                row = trainer.look()
+                history.seconds = seconds_before + time.perf_counter() - began
+                if not quiet:
+                    bar.write(_line(row, trainer.steps), file=sys.stdout)
+                    sys.stdout.flush()  # a run whose lines go to a file can be followed there
+            if stop.requested or time.perf_counter() - saved_at > SAVE_SECONDS:
+                save()
+                saved_at = time.perf_counter()
+            if stop.requested:
+                raise KeyboardInterrupt(f"stopped after step {trainer.done} of {trainer.steps}")
+    save()
+
+
+def _line(row, steps):
+    return (
+        f"step {row['step']:>6}/{steps} · epoch {row['epoch']:5.1f} · {row['seconds']:6.0f} s · "
+        f"train loss {row['train_loss']:.3f} accuracy {row['train_accuracy']:.1%} · "
+        f"validation accuracy {row['val_accuracy']:.1%}"
+    )

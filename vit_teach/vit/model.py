@@ -1,0 +1,241 @@
+"""The Vision Transformer: patches in, class scores out.
+
+Source: "An image is worth 16x16 words" (Dosovitskiy et al., arXiv 2010.11929), section 3.1.
+Parameters carry timm's names and shapes, so weights move between the two without renaming.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from .embedding import POSITIONS, PatchEmbedding, fixed_table, init_projection
+from .encoder import LAYER_NORM_EPS, EncoderBlock, init_linear
+from .patches import grid_size, to_pair
+
+POOLS = ("cls", "mean")
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Every choice that fixes a Vision Transformer's shape. The defaults are ViT-B/16.
+
+    ``image_size`` and ``patch_size`` are pixels, an integer or (height, width). ``position`` is one
+    of "learned", "sincos1d", "sincos2d", "none". ``pool`` is "cls" (read the class token) or "mean"
+    (average the patch tokens; ``class_token=False`` then leaves the class token out).
+    ``fc_norm`` puts the last LayerNorm after the pooling, as timm does for averaged models.
+    Raises ``ValueError`` for a combination that cannot be built.
+
+    >>> config = ViTConfig(image_size=(32, 48), patch_size=(4, 8), embed_dim=96, num_heads=3)
+    >>> config.grid_size, config.num_patches, config.num_tokens, config.head_dim, config.mlp_dim
+    ((8, 6), 48, 49, 32, 384)
+    """
+
+    image_size: int | tuple[int, int] = 224
+    patch_size: int | tuple[int, int] = 16
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    position: str = "learned"
+    pool: str = "cls"
+    class_token: bool = True
+    fc_norm: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        for name in ("image_size", "patch_size"):
+            object.__setattr__(self, name, to_pair(getattr(self, name), name))
+        grid_size(self.image_size, self.patch_size)
+        for name in ("in_channels", "num_classes", "embed_dim", "depth", "num_heads"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name}={value!r} must be a positive integer")
+        if self.embed_dim % self.num_heads:
+            raise ValueError(
+                f"embed_dim={self.embed_dim} must be divisible by num_heads={self.num_heads}"
+            )
+        if self.position not in POSITIONS:
+            raise ValueError(f"position={self.position!r} must be one of {POSITIONS}")
+        if self.pool not in POOLS:
+            raise ValueError(f"pool={self.pool!r} must be one of {POOLS}")
+        if self.pool == "cls" and not self.class_token:
+            raise ValueError("class_token=False needs pool='mean': there is no class token to read")
+        if self.pool == "cls" and self.fc_norm:
+            raise ValueError("fc_norm=True needs pool='mean': it is the norm after averaging")
+        if not 1 <= self.embed_dim * self.mlp_ratio < float("inf"):
+            raise ValueError(
+                f"mlp_ratio={self.mlp_ratio} must make the MLP at least 1 wide, and finite: "
+                f"mlp_ratio * embed_dim, with embed_dim={self.embed_dim}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
+        if self.position in ("sincos1d", "sincos2d"):
+            with torch.device("meta"):  # checks the width and takes no memory
+                fixed_table(self.position, (1, 1), self.embed_dim, 0)
+
+    @property
+    def grid_size(self):
+        """Patches down and across, (H / P, W / P)."""
+        return grid_size(self.image_size, self.patch_size)
+
+    @property
+    def num_patches(self):
+        """N, the number of patches."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    @property
+    def num_tokens(self):
+        """T, the length of the sequence: the patches and, where there is one, the class token."""
+        return self.num_patches + int(self.class_token)
+
+    @property
+    def head_dim(self):
+        """h = D / H, the width of one head."""
+        return self.embed_dim // self.num_heads
+
+    @property
+    def mlp_dim(self):
+        """M, the hidden width of the MLP."""
+        return int(self.embed_dim * self.mlp_ratio)
+
+
+class VisionTransformer(nn.Module):
+    """The model of Figure 1: embed patches, add positions, encode, classify.
+
+    ``forward`` takes float images (B, C, H, W) and returns logits (B, K). With
+    ``intermediates=True`` it returns ``(logits, out)``, where ``out`` holds every step by name:
+    "patch_embed" (B, N, D), "tokens" (B, T, D), for each block i "blocks.i.attn.q", ".k", ".v"
+    (B, H, T, h), "blocks.i.attn.weights" (B, H, T, T), "blocks.i.attn" and "blocks.i.mlp" (what the
+    branch added) and "blocks.i" (B, T, D), then "norm" (B, T, D), "pooled" (B, D), "logits" (B, K).
+
+    The blocks' weights are drawn as in timm (:func:`vit_teach.vit.encoder.init_linear`); the head
+    starts at zero as in Google's code, so an untrained model gives every class the same score.
+
+    >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=12, depth=2, num_heads=3)
+    >>> logits, out = VisionTransformer(config)(torch.zeros(2, 3, 8, 8), intermediates=True)
+    >>> logits.shape, out["blocks.1.attn.weights"].shape
+    (torch.Size([2, 1000]), torch.Size([2, 3, 5, 5]))
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.patch_embed = self.build_embedding(config)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if config.class_token else None
+        self.build_positions()
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(dim, config.num_heads, config.mlp_dim, config.dropout)
+            for _ in range(config.depth)
+        )
+        norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm = nn.Identity() if config.fc_norm else norm
+        self.fc_norm = norm if config.fc_norm else nn.Identity()
+        self.head = nn.Linear(dim, config.num_classes)
+        init_linear(self.blocks)
+        self.reset_head(config.num_classes)
+
+    def build_embedding(self, config):
+        """Make the module that turns images (B, C, H, W) into patch vectors (B, N, D)."""
+        embedding = PatchEmbedding(
+            config.image_size, config.patch_size, config.in_channels, config.embed_dim
+        )
+        init_projection(embedding.proj)
+        return embedding
+
+    def build_positions(self):
+        """Make ``pos_embed`` (1, T, D): a parameter if learned, a constant if fixed, else None."""
+        config = self.config
+        if config.position == "learned":
+            table = torch.empty(1, config.num_tokens, config.embed_dim)
+            self.pos_embed = nn.Parameter(nn.init.normal_(table, std=0.02))
+        elif config.position == "none":
+            self.pos_embed = None
+        else:  # a buffer is saved and moved with the model, but not trained
+            prefix = int(config.class_token)
+            table = fixed_table(config.position, config.grid_size, config.embed_dim, prefix)
+            self.register_buffer("pos_embed", table)
+
+    def reset_head(self, num_classes):
+        """Replace the classifier by a zero-initialised one for ``num_classes`` (section 3.2).
+
+        ``config`` is changed to match. Raises ``ValueError`` unless ``num_classes`` is positive.
+        """
+        self.config = replace(self.config, num_classes=num_classes)
+        self.head = nn.Linear(self.config.embed_dim, num_classes).to(self.head.weight)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def embed(self, images, out=None):
+        """Images (B, C, H, W) to tokens (B, T, D) that carry their positions: equation 1."""
+        x = self.patch_embed(images)  # (B, N, D)
+        if out is not None:
+            out["patch_embed"] = x
+        if self.cls_token is not None:
+            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, T, D)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed  # (B, T, D)
+        return self.dropout(x)  # (B, T, D)
+
+    def pool(self, x):
+        """Tokens (B, T, D) to one vector for each image (B, D)."""
+        if self.config.pool == "cls":
+            return x[:, 0]  # (B, D)
+        return x[:, int(self.config.class_token) :].mean(dim=1)  # (B, D), patch tokens only
+
+    def features(self, images, out=None):
+        """Images (B, C, H, W) to the vectors (B, D) that the classifier reads: y of equation 4."""
+        x = self.embed(images, out)  # (B, T, D)
+        if out is not None:
+            out["tokens"] = x
+        for i, block in enumerate(self.blocks):
+            x = block(x, out, f"blocks.{i}")  # (B, T, D)
+        x = self.norm(x)  # (B, T, D)
+        pooled = self.fc_norm(self.pool(x))  # (B, D)
+        if out is not None:
+            out.update({"norm": x, "pooled": pooled})
+        return pooled
+
+    def forward(self, images, intermediates=False):
+        out = {} if intermediates else None
+        logits = self.head(self.features(images, out))  # (B, K)
+        if intermediates:
+            out["logits"] = logits
+            return logits, out
+        return logits
+
+
+def _released(name, patch, dim, depth, heads):
+    return {name: ViTConfig(patch_size=patch, embed_dim=dim, depth=depth, num_heads=heads)}
+
+
+def _cifar(name, dim, depth, heads, patch=4):
+    """A size for 32-pixel images: MLP twice as wide, the patch tokens averaged."""
+    config = ViTConfig(
+        image_size=32, patch_size=patch, num_classes=10, embed_dim=dim, depth=depth,
+        num_heads=heads, mlp_ratio=2.0, pool="mean", class_token=False,
+    )  # fmt: skip
+    return {name: config}
+
+
+PRESETS = {
+    **_released("ViT-Ti/16", 16, 192, 12, 3),
+    **_released("ViT-S/32", 32, 384, 12, 6),
+    **_released("ViT-S/16", 16, 384, 12, 6),
+    **_released("ViT-B/32", 32, 768, 12, 12),
+    **_released("ViT-B/16", 16, 768, 12, 12),
+    **_released("ViT-B/8", 8, 768, 12, 12),
+    **_released("ViT-L/32", 32, 1024, 24, 16),
+    **_released("ViT-L/16", 16, 1024, 24, 16),
+    **_released("ViT-H/14", 14, 1280, 32, 16),
+    **_cifar("CIFAR-ViT-Nano", 64, 4, 4, patch=8),
+    **_cifar("CIFAR-ViT-Mini", 64, 4, 2),
+    **_cifar("CIFAR-ViT-Micro", 96, 4, 3),
+    **_cifar("CIFAR-ViT-Tiny", 128, 6, 4),
+    **_cifar("CIFAR-ViT-Small", 192, 6, 3),
+    **_cifar("CIFAR-ViT-Base", 256, 6, 4),
+}

@@ -1,0 +1,147 @@
+"""Weights on disk.
+
+Our files are safetensors: numbers and a header, no code. The header says how to rebuild the model.
+For other people's weights, ``layouts`` knows their names and ``released`` opens their files.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from .. import zoo
+from ..paths import WEIGHTS, written_whole
+from .layouts import from_timm, from_torchvision, to_timm  # noqa: F401  (chapters find them here)
+
+FORMAT = "vit_teach 1"
+
+
+def save(model, path, half=False, **metadata):
+    """Write a model's weights and configuration to a safetensors file.
+
+    ``half`` stores float16 numbers, two bytes each. ``metadata`` (plain values: an accuracy, a data
+    source) goes into the header. The file is complete or not there. Returns the path. Raises
+    ``ValueError`` for a number that JSON does not have, such as NaN.
+
+    >>> import tempfile, vit_teach as vt
+    >>> model = vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(model, Path(folder) / "nano.safetensors", test_accuracy=0.5)
+    ...     read_metadata(path)["test_accuracy"], load(path).config == model.config
+    (0.5, True)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "format": FORMAT,
+        "config": json.dumps(zoo.config_to_dict(model.config)),
+        "metadata": json.dumps(metadata, allow_nan=False),
+    }
+    tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
+    with written_whole(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+    return path
+
+
+def _stored(tensor, half):
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
+
+
+def read_metadata(path):
+    """What the header of one of our files says: ``{"config": ..., and what save was given}``.
+
+    Raises ``ValueError`` if the file cannot be read or is not ours.
+
+    >>> read_metadata("no-such-file.safetensors")
+    Traceback (most recent call last):
+    ...
+    ValueError: path='no-such-file.safetensors' must be an existing file
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"path={str(path)!r} must be an existing file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was not written by vit_teach: format={header.get('format')!r} must be "
+            f"{FORMAT!r}. For another library's weights use vit_teach.released.load"
+        )
+    try:
+        config = zoo.config_from_dict(json.loads(header["config"]))
+        return {"config": config, **json.loads(header["metadata"])}
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{path} has a damaged header: {error}") from error
+
+
+def load(path):
+    """The model in one of our files, in float32 and evaluation mode.
+
+    Raises ``ValueError`` if the file cannot be read, is not ours, does not hold exactly the
+    model's parameters, or holds a number that is not finite.
+
+    >>> load("no-such-file.safetensors")
+    Traceback (most recent call last):
+    ...
+    ValueError: path='no-such-file.safetensors' must be an existing file
+    """
+    config, state = read_metadata(path)["config"], load_file(path)
+    if config.depth > len(state):  # a header can claim any size: believe the tensors
+        raise ValueError(f"{path} does not fit the model: too few tensors for depth={config.depth}")
+    try:
+        with torch.device("meta"):  # shapes without memory
+            _check_fit(zoo.build(config), state, path)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} describes a model that cannot be built: {reason}") from error
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{path} holds a number that is not finite, in {name}")
+    model = zoo.build(config)
+    load_strict(model, state, path)
+    return model.eval()
+
+
+def recorded(name):
+    """One of the book's own trained models: data/weights/NAME.safetensors of the repository.
+
+    Raises ``ValueError`` if there is no such file.
+
+    >>> recorded("cifar-vit-20min").config.embed_dim
+    128
+    """
+    return load(WEIGHTS / f"{name}.safetensors")
+
+
+def load_strict(model, state, source="state"):
+    """Copy a state dict into ``model``: every name there, no other, every shape right.
+
+    Raises ``ValueError`` that names what differs and leaves the model as it was.
+
+    >>> load_strict(torch.nn.Linear(2, 3), {"weight": torch.zeros(3, 2)})
+    Traceback (most recent call last):
+    ...
+    ValueError: state does not fit the model: missing bias
+    """
+    _check_fit(model, state, source)
+    model.load_state_dict(state, strict=True)
+
+
+def _check_fit(model, state, source):
+    """Raise ``ValueError`` unless ``state`` has the model's names and shapes."""
+    own = model.state_dict()
+    faults = [f"missing {name}" for name in own if name not in state]
+    faults += [f"unexpected {name}" for name in state if name not in own]
+    faults += [
+        f"{name} has shape {tuple(state[name].shape)}, the model {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ValueError(f"{source} does not fit the model: {'; '.join(faults[:5])}{more}")
