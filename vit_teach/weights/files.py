@@ -50,6 +50,19 @@ def _stored(tensor, half):
     return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
+def is_ours(path):
+    """Whether ``path`` is a safetensors file whose header says that :func:`save` wrote it.
+
+    >>> is_ours("no-such-file.safetensors")
+    False
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (OSError, SafetensorError):
+        return False
+
+
 def read_metadata(path):
     """What the header of one of our files says: ``{"config": ..., and what save was given}``.
 
@@ -70,7 +83,7 @@ def read_metadata(path):
     if header.get("format") != FORMAT:
         raise ValueError(
             f"{path} was not written by vit_teach: format={header.get('format')!r} must be "
-            f"{FORMAT!r}. For another library's weights use vit_teach.released.load"
+            f"{FORMAT!r}. For another library's weights use vt.weights.load"
         )
     try:
         config = zoo.config_from_dict(json.loads(header["config"]))

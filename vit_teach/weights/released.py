@@ -49,6 +49,8 @@ def load(source, num_classes=None, image_size=None, num_heads=None, rule="google
     library, colon, name = str(source).partition(":")
     if files.is_ours(source):
         model = files.load(source)
+        if num_classes is None and image_size is None:
+            return model
         state, config = adapt(model.state_dict(), model.config, num_classes, image_size, rule)
         return _filled(config, state, source)
     if colon and library in LIBRARIES:
