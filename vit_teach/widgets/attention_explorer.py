@@ -5,7 +5,7 @@ import traitlets
 
 from ..attention_maps import attention_distance, collect, fit_picture, rollout, uniform_distance
 from ..data import MEAN, STD, normalise
-from .base import BookWidget, data_uri, require
+from .shared.base import BookWidget, data_uri, require
 
 ASKS = ("patch", "class", "mean")  # whose row is shown
 VIEWS = ("head", "rollout")

@@ -7,7 +7,7 @@ from pathlib import Path
 import traitlets
 
 from .. import cost, zoo
-from .base import BookWidget, require
+from .shared.base import BookWidget, require
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LARGEST_IMAGE = 4096

@@ -1,5 +1,5 @@
 // XRay: a trained ViT runs in the page, on the reader's own picture, every step open to look into.
-// The engine (vit.js and vit_page.js) and the weights arrive after the page: from Python in Jupyter,
+// The engine (engine/*.js) and the weights arrive after the page: from Python in Jupyter,
 // from scripts beside the host on the site.
 
 const SHOWN_AT_ONCE = 192; // numbers listed of one token

@@ -8,20 +8,21 @@ from PIL import Image, ImageDraw
 
 from ..checkpoints import read_metadata
 from ..data import photograph
-from .base import FOLDER, BookWidget, data_uri, require
+from .shared.base import FOLDER, BookWidget, data_uri, require
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 LIMIT = 4_000_000  # bytes of weights that a page may load
 SIDE = 96  # pixels of a sample
+ENGINE = ("vit", "worker")
 
 
 def engine_source():
-    """The text of the engine, one ES module: the model, then what the page needs around it.
+    """The text of the engine, one ES module: its four parts in their order.
 
     >>> "export function forward" in engine_source()
     True
     """
-    return "\n".join((FOLDER / name).read_text("utf-8") for name in ("vit.js", "vit_page.js"))
+    return "\n".join((FOLDER / "engine" / f"{part}.js").read_text("utf-8") for part in ENGINE)
 
 
 def weights_file(name):
