@@ -13,7 +13,7 @@ from .shared.base import FOLDER, BookWidget, data_uri, require
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 LIMIT = 4_000_000  # bytes of weights that a page may load
 SIDE = 96  # pixels of a sample
-ENGINE = ("vit", "worker")
+ENGINE = ("files", "vit", "resize", "worker")  # each uses only what comes before it
 
 
 def engine_source():
