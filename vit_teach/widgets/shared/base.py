@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import json
+import re
 from pathlib import Path
 
 import anywidget
@@ -17,6 +18,7 @@ SHARED = Path(__file__).parent
 FOLDER = SHARED.parent  # of the widgets
 STYLE = "widgets.css"
 HOST = "host.js"  # runs the widgets of a page that has no Python behind it
+COMMENT = re.compile(r"^ *//.*\n", re.MULTILINE)
 _INHERITED = set(anywidget.AnyWidget.class_trait_names())  # layout, tooltip, ...: not ours
 
 
@@ -32,15 +34,16 @@ def modules():
 def module_source(name):
     """The ES module of one widget as text: the lines that all widgets share, then its own.
 
-    Raises ``ValueError`` if there is no such module.
+    Lines that are only a comment stay behind: they are for the reader of the files. Raises
+    ``ValueError`` if there is no such module.
 
     >>> "export default" in module_source("patch_explorer")
     True
     """
     if name not in modules():
         raise ValueError(f"name={name!r} must be one of {modules()}")
-    files = [SHARED / "common.js", FOLDER / f"{name}.js"]
-    return "\n".join(file.read_text("utf-8") for file in files)
+    files = [SHARED / "common.js", SHARED / "pictures.js", FOLDER / f"{name}.js"]
+    return COMMENT.sub("", "\n".join(file.read_text("utf-8") for file in files))
 
 
 def call_script(function, name, text):
