@@ -118,7 +118,7 @@ CALL = """async ([source, code, data]) => {
 @pytest.fixture(scope="module")
 def run(browser):
     """run(module, code, data): what a function of a widget's module gives for data."""
-    from vit_teach.widgets import base
+    from vit_teach.widgets.shared import base
 
     page = browser.new_page()
 

@@ -363,8 +363,8 @@ def test_mixup_shares_have_the_moments_of_the_beta_distribution(alpha):
 
 def test_a_tiny_alpha_gives_no_nan():
     images, targets = numbered((50, 1, 4, 4))
-    for mix in (A.mixup, A.cutmix):
-        mixed, soft = mix(images, targets, 1e-4, rng())
+    for mixing in (A.mixup, A.cutmix):
+        mixed, soft = mixing(images, targets, 1e-4, rng())
         assert mixed.isfinite().all() and soft.isfinite().all()
 
 

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 import vit_teach as vt
-from vit_teach.widgets import AttentionByHand, PatchExplorer, PositionExplorer, base
+from vit_teach.widgets import AttentionByHand, PatchExplorer, PositionExplorer
 from vit_teach.widgets.patch_explorer import packed, patch_sizes
 from vit_teach.widgets.position_explorer import similarity_map
+from vit_teach.widgets.shared import base
 
 NAMES = ["ear", "fur", "grass"]
 BLACK = torch.zeros(3, 8, 12, dtype=torch.uint8)

@@ -12,8 +12,9 @@ from PIL import Image
 
 import vit_teach as vt
 from vit_teach import probe
-from vit_teach.widgets import AttentionExplorer, base
+from vit_teach.widgets import AttentionExplorer
 from vit_teach.widgets.attention_explorer import ASKS, VIEWS, colours, quantise, restore
+from vit_teach.widgets.shared import base
 
 
 def random_weights(*shape, tokens, sharpness=1.0, seed=0):

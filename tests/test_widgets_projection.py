@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 
 import vit_teach as vt
-from vit_teach.widgets import ProjectionExplorer, base
+from vit_teach.widgets import ProjectionExplorer
 from vit_teach.widgets.projection_explorer import colours, layer_of
+from vit_teach.widgets.shared import base
 
 SIZE = (12, 20)
 

@@ -10,8 +10,9 @@ import torch
 
 import vit_teach as vt
 from vit_teach.vit.model import POOLS
-from vit_teach.widgets import ShapeTracer, base
+from vit_teach.widgets import ShapeTracer
 from vit_teach.widgets.shape_tracer import LINES, MODEL, PARTS, code_lines, presets, sizes_of
+from vit_teach.widgets.shared import base
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from model_tools import randomise
 from PIL import Image
 
 import vit_teach as vt
+from vit_teach.widgets.xray import engine_source
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "vit_teach" / "widgets"
-SOURCE = "\n".join((FOLDER / name).read_text("utf-8") for name in ("vit.js", "vit_page.js"))
+SOURCE = engine_source()
 SHIPPED = ROOT / "data" / "weights" / "cifar-vit-20min.safetensors"
 PILLOW = int(PIL.__version__.split(".")[0])
 LONGEST_PAUSE = 50  # milliseconds for which the page may not answer

@@ -17,8 +17,8 @@ import vit_results
 from docutils import nodes
 from sphinx.util import logging
 
-from vit_teach.widgets import base as widgets
 from vit_teach.widgets import xray
+from vit_teach.widgets.shared import base as widgets
 
 HERE = Path(__file__).resolve().parent
 LOG = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ def gather_widgets(folder: Path) -> None:
     for name, text in xray.site_files().items():
         script = widgets.call_script("give", name, text)
         (folder / f"{name}.data.js").write_text(script, encoding="utf-8")
-    copy_newer(widgets.FOLDER / widgets.STYLE, folder / widgets.STYLE)
-    copy_newer(widgets.FOLDER / widgets.HOST, folder / "vt-host.js")
+    copy_newer(widgets.SHARED / widgets.STYLE, folder / widgets.STYLE)
+    copy_newer(widgets.SHARED / widgets.HOST, folder / "vt-host.js")
 
 
 def gather_static(folder: Path) -> None:

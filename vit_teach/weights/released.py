@@ -32,10 +32,10 @@ LIBRARIES = ("timm", "torchvision", "huggingface")
 def load(source, num_classes=None, image_size=None, num_heads=None, rule="google"):
     """A trained model from a file or a library, in float32 and evaluation mode.
 
-    ``source`` is a local file (one of ours, or ``.npz`` of Google or big_vision, ``.safetensors``, ``.pth``,
-    ``.bin``), or "timm:NAME", "torchvision:NAME" or "huggingface:NAME", which fetches the weights
-    by that library. ``num_classes`` makes a new, zero head for so many classes (None keeps the
-    file's); ``image_size`` (pixels) resizes the position table by ``rule``, one of
+    ``source`` is a local file (one of ours, ``.npz`` of Google or big_vision, ``.safetensors``,
+    ``.pth``, ``.bin``), or "timm:NAME", "torchvision:NAME" or "huggingface:NAME", which fetches
+    the weights by that library. ``num_classes`` makes a new, zero head for so many classes (None
+    keeps the file's); ``image_size`` (pixels) resizes the position table by ``rule``, one of
     ``RESIZE_RULES``. ``num_heads`` defaults to one head for each 64 columns.
 
     Raises ``ValueError`` for a file that cannot be read or does not hold a plain ViT, and

@@ -1,17 +1,17 @@
 """Widgets: figures of the book that the reader can change, on the page and in Jupyter.
 
 In a notebook they are ordinary widgets: their traits can be read and set from Python. On the
-book's site they run without Python; see :class:`vit_teach.widgets.base.BookWidget`.
+book's site they run without Python; see :class:`vit_teach.widgets.shared.base.BookWidget`.
 """
 
 from .attention_by_hand import AttentionByHand
 from .attention_explorer import AttentionExplorer
-from .base import BookWidget
 from .grid_explorer import GridExplorer
 from .patch_explorer import PatchExplorer
 from .position_explorer import PositionExplorer
 from .projection_explorer import ProjectionExplorer
 from .shape_tracer import ShapeTracer
+from .shared.base import BookWidget
 from .xray import XRay
 
 __all__ = [

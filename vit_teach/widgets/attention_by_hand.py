@@ -7,7 +7,7 @@ import torch
 import traitlets
 
 from ..vit.attention import attend, attention_weights
-from .base import BookWidget, require
+from .shared.base import BookWidget, require
 
 LARGEST = 100.0  # of a number in a vector
 FACTORS = (0.0, 8.0)

@@ -6,7 +6,7 @@ import traitlets
 from ..data.imageset import MEAN, STD, normalise
 from ..probe.attention import attention_distance, collect, rollout, uniform_distance
 from ..probe.examine import fit_picture
-from .base import BookWidget, data_uri, require
+from .shared.base import BookWidget, data_uri, require
 
 ASKS = ("patch", "class", "mean")  # whose row is shown
 VIEWS = ("head", "rollout")

@@ -4,7 +4,7 @@ import traitlets
 
 from ..experiments import rows
 from ..results.tables import result_rows_table
-from .base import BookWidget, require
+from .shared.base import BookWidget, require
 
 SEEN = "images seen"  # the horizontal axis of training curves
 ALL_SEEDS = -1

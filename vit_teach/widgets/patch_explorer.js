@@ -1,14 +1,22 @@
 // PatchExplorer: an image with its grid of patches beside the sequence of tokens.
+//
+// `state` is what all functions share: the widget's model, the images and the pixels of those that
+// are loaded, the layout of the tokens, and `parts`, the elements that change.
 
-const OWN = -1, OWN_SIDE = 224; // the reader's own picture, and the size it is brought to
+const OWN = -1; // the reader's own picture
+const OWN_SIDE = 224; // the size it is brought to
 const SHOWN_NUMBERS = 48; // of each channel of a patch
-const CHANNELS = ["red", "green", "blue"];
+const HELP = "Arrow keys, Home and End move from patch to patch.";
+const COMPRESSED =
+  "This image is compressed for the page: its numbers differ a little from the file's. " +
+  "You can drop a picture of your own here.";
 
 const divisor = (a, b) => (b ? divisor(b, a % b) : a);
 
 // The patch sizes that divide an image and give from 4 to 1024 patches.
 export function patchSizes(height, width) {
-  const sizes = [], both = divisor(height, width);
+  const sizes = [];
+  const both = divisor(height, width);
   for (let p = 1; p <= both; p++) {
     const patches = (height * width) / (p * p);
     if (both % p === 0 && patches >= 4 && patches <= 1024) sizes.push(p);
@@ -18,11 +26,15 @@ export function patchSizes(height, width) {
 
 // The numbers of one patch in the order channel, row, column. `pixels` are red, green, blue, alpha.
 export function flatten(pixels, width, patch, number) {
-  const across = width / patch, numbers = [];
-  const top = Math.floor(number / across) * patch, left = (number % across) * patch;
-  for (let channel = 0; channel < 3; channel++)
-    for (let y = top; y < top + patch; y++)
+  const across = width / patch;
+  const top = Math.floor(number / across) * patch;
+  const left = (number % across) * patch;
+  const numbers = [];
+  for (let channel = 0; channel < 3; channel++) {
+    for (let y = top; y < top + patch; y++) {
       for (let x = left; x < left + patch; x++) numbers.push(pixels[4 * (y * width + x) + channel]);
+    }
+  }
   return numbers;
 }
 
@@ -31,228 +43,272 @@ async function pixelsOf(source, width, height) {
   const image = new Image();
   image.src = source;
   await image.decode();
-  if (!image.naturalWidth || !image.naturalHeight) throw new Error("a picture without a size");
-  const scale = Math.max(width / image.naturalWidth, height / image.naturalHeight);
-  const w = image.naturalWidth * scale, h = image.naturalHeight * scale;
+  const { naturalWidth, naturalHeight } = image;
+  if (!naturalWidth || !naturalHeight) throw new Error("a picture without a size");
+  const scale = Math.max(width / naturalWidth, height / naturalHeight);
+  const w = naturalWidth * scale;
+  const h = naturalHeight * scale;
   const canvas = make("canvas", { width, height });
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   pen.imageSmoothingQuality = "high";
   pen.fillStyle = "white"; // behind transparent pictures
   pen.fillRect(0, 0, width, height);
   pen.drawImage(image, (width - w) / 2, (height - h) / 2, w, h);
-  return { canvas, width, height, pixels: pen.getImageData(0, 0, width, height).data };
+  return { canvas, pixels: pen.getImageData(0, 0, width, height).data };
 }
 
-function render({ model, el }) {
-  const entries = model.get("images");
-  const loaded = new Map(); // number of an image -> its pixels
-  let layout = null; // of the token sequence: columns, step and side in pixels
+// --- What is shown -------------------------------------------------------------------------------
 
-  const images = choice("Image", entries.map((e) => e.name), (i) => look(i === entries.length ? OWN : i));
-  const sizes = slider("Patch size", { min: 0, step: 1 }, (i) => {
-    const p = patchSizes(...size())[i];
-    return `${p} × ${p}`;
-  }, (i) => resizePatches(patchSizes(...size())[i]));
-  const file = make("input", {
-    type: "file", accept: "image/*", hidden: true,
-    onchange: () => file.files.length && take(file.files[0]),
+const OWN_ENTRY = { height: OWN_SIDE, width: OWN_SIDE };
+const entryOf = ({ entries, model }, shown = model.get("shown")) => entries[shown] || OWN_ENTRY;
+
+function now(state) {
+  const { height, width } = entryOf(state);
+  const patch = state.model.get("patch_size");
+  const across = width / patch;
+  const image = state.loaded.get(state.model.get("shown"));
+  const sizes = patchSizes(height, width);
+  return { height, width, patch, across, total: (height / patch) * across, image, sizes };
+}
+
+async function load({ loaded, entries }, shown) {
+  const { source, width, height } = entries[shown];
+  loaded.set(shown, await pixelsOf(source, width, height));
+}
+
+// Shows another image, with the nearest patch size that it has.
+async function look(state, shown) {
+  const { model, loaded } = state;
+  const { height, width } = entryOf(state, shown);
+  if (!loaded.has(shown)) await load(state, shown);
+  const patch = model.get("patch_size");
+  const closer = (a, b) => (Math.abs(b - patch) < Math.abs(a - patch) ? b : a);
+  const next = patchSizes(height, width).reduce(closer);
+  const middle = (side) => Math.floor(side / next / 2);
+  const selected = middle(height) * (width / next) + middle(width);
+  change(model, { shown, patch_size: next, selected });
+  update(state);
+}
+
+// Shows patches of another size; the centre of the chosen patch stays chosen.
+function resizePatches(state, next) {
+  const { width, patch, across } = now(state);
+  const n = state.model.get("selected");
+  const centre = (i) => Math.floor(((i + 0.5) * patch) / next);
+  const row = centre(Math.floor(n / across));
+  change(state.model, { patch_size: next, selected: row * (width / next) + centre(n % across) });
+}
+
+// The reader's own file: read by this page, sent nowhere.
+async function take(state, chosen) {
+  const { loaded, entries, parts } = state;
+  const { input } = parts.images;
+  const address = URL.createObjectURL(chosen);
+  try {
+    loaded.set(OWN, await pixelsOf(address, OWN_SIDE, OWN_SIDE));
+    if (input.length === entries.length) {
+      input.append(make("option", { value: entries.length }, "your own picture"));
+    }
+    await look(state, OWN);
+    parts.note.textContent =
+      `${chosen.name}: the middle of it, resized to ${OWN_SIDE} × ${OWN_SIDE} pixels. ` +
+      "It stays on this page.";
+  } catch {
+    const name = chosen.name || "This";
+    parts.note.textContent = `${name} is not a picture that the browser can read.`;
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
+
+function select({ model }, n) {
+  if (n !== model.get("selected")) change(model, { selected: n });
+}
+
+// A key on a stage whose cells lie in lines of `columns`.
+function onKey(state, event, columns) {
+  const next = walk(event, state.model.get("selected"), now(state).total, columns, true);
+  if (next !== undefined) select(state, next);
+}
+
+// --- Drawing -------------------------------------------------------------------------------------
+
+// The image under its grid. The canvas keeps the image's own pixels, the page scales it.
+function drawImage({ parts }, { height, width, patch, image }) {
+  const canvas = make("canvas", { width, height, class: width < 100 ? "vt-pixels" : "" });
+  canvas.getContext("2d").drawImage(image.canvas, 0, 0);
+  const ring = makeRing(patch, patch);
+  const lines = gridLines([height, width], [patch, patch]);
+  parts.picture.replaceChildren(canvas, drawOver([height, width], ...lines, ...ring.rects));
+  parts.patchRing = ring;
+}
+
+// The tokens as small pictures in lines that are not the lines of the image.
+function drawStrip(state, { patch, across, total, image }) {
+  const { strip } = state.parts;
+  const room = strip.clientWidth || 320;
+  const sharp = window.devicePixelRatio || 1;
+  const columns = Math.min(total, across + Math.max(1, Math.round(across / 6)));
+  const step = Math.min(room / columns, 72);
+  const side = step * (step < 14 ? 0.84 : 0.9);
+  const height = Math.ceil(total / columns) * step;
+  state.layout = { columns, step };
+  const canvas = make("canvas", { width: room * sharp, height: height * sharp });
+  canvas.style.height = `${height}px`;
+  const pen = canvas.getContext("2d");
+  pen.scale(sharp, sharp);
+  pen.imageSmoothingEnabled = patch > side;
+  for (let n = 0; n < total; n++) {
+    const from = [(n % across) * patch, Math.floor(n / across) * patch];
+    const to = [(n % columns) * step, Math.floor(n / columns) * step];
+    pen.drawImage(image.canvas, ...from, patch, patch, ...to, side, side);
+  }
+  const ring = makeRing(side, side);
+  strip.replaceChildren(canvas, drawOver([height, room], ...ring.rects));
+  state.parts.tokenRing = ring;
+}
+
+function drawSelection(state, { patch, across, width, image }) {
+  const { model, parts } = state;
+  const { columns, step } = state.layout;
+  const n = model.get("selected");
+  const row = Math.floor(n / across);
+  const column = n % across;
+  parts.patchRing.move(row * patch, column * patch);
+  parts.tokenRing.move(Math.floor(n / columns) * step, (n % columns) * step);
+  furnish(parts.zoom, { width: patch, height: patch, "aria-label": `Patch ${n}, enlarged` });
+  const pen = parts.zoom.getContext("2d");
+  pen.drawImage(image.canvas, column * patch, row * patch, patch, patch, 0, 0, patch, patch);
+  parts.status.textContent =
+    `Patch in row ${row}, column ${column} of the grid = token ${n} of the sequence: ` +
+    `${count(3 * patch * patch)} numbers, channel after channel.`;
+  showNumbers(parts.numbers, flatten(image.pixels, width, patch, n), patch * patch);
+}
+
+// The numbers of a patch, `each` of a channel.
+function showNumbers(box, values, each) {
+  const rest = each - SHOWN_NUMBERS;
+  const more = rest > 0 ? ` … and ${count(rest)} more` : "";
+  const lines = CHANNELS.map((name, c) => {
+    const first = values.slice(c * each, c * each + Math.min(each, SHOWN_NUMBERS)).join(" ");
+    return make("p", {}, make("b", { class: `vt-${name}` }, name), ` ${first}${more}`);
   });
-  const button = make("button", { type: "button", onclick: () => file.click() }, "Your own picture …");
+  box.replaceChildren(...lines);
+}
+
+function drawCounts(state, { height, width, patch, total }) {
+  const { model, parts } = state;
+  const pixels = height * width;
+  const times = `${count(pixels)} tokens: ${count(patch ** 4)} times as many entries`;
+  const large = (number) => make("b", {}, count(number));
+  fillCounts(parts.counts, [
+    ["tokens N", large(total), `${height / patch} × ${width / patch} patches`],
+    ["attention entries N²", large(total * total), "every token with every token"],
+    ["with a token per pixel", large(pixels * pixels), times],
+  ]);
+  if (model.get("shown") === OWN) return;
+  parts.note.textContent = entryOf(state).exact ? "" : COMPRESSED;
+}
+
+function update(state) {
+  const { model, parts, entries } = state;
+  const picture = now(state);
+  const size = picture.sizes.indexOf(picture.patch);
+  if (!picture.image || size < 0) return;
+  const shown = model.get("shown");
+  parts.images.input.value = shown === OWN ? entries.length : shown;
+  parts.sizes.input.max = picture.sizes.length - 1;
+  parts.sizes.set(size);
+  const wanted = [shown, picture.patch, parts.strip.clientWidth].join();
+  if (wanted !== state.drawn || shown === OWN) {
+    drawImage(state, picture);
+    drawStrip(state, picture);
+    drawCounts(state, picture);
+    state.drawn = wanted;
+  }
+  if (model.get("selected") < picture.total) drawSelection(state, picture);
+}
+
+// --- Building ------------------------------------------------------------------------------------
+
+function buildControls(state) {
+  const { entries } = state;
+  const names = entries.map(({ name }) => name);
+  const images = choice("Image", names, (i) => look(state, i === entries.length ? OWN : i));
+  const sizeAt = (i) => now(state).sizes[i];
+  const words = (i) => `${sizeAt(i)} × ${sizeAt(i)}`;
+  const to = (i) => resizePatches(state, sizeAt(i));
+  return { images, sizes: slider("Patch size", { min: 0, step: 1 }, words, to) };
+}
+
+// The image and the sequence of tokens, in both of which the reader chooses a patch.
+function buildStages(state) {
+  const keys = (event) => onKey(state, event, now(state).across);
+  const picture = walkable("vt-stage", `The image and its patches. ${HELP}`, keys);
+  const cells = () => {
+    const { height, width, patch } = now(state);
+    return [height / patch, width / patch];
+  };
+  onPoint(picture, cells, (y, x) =>
+    select(state, Math.floor(y) * now(state).across + Math.floor(x)),
+  );
+
+  const tokenKeys = (event) => onKey(state, event, state.layout.columns);
+  const strip = walkable("vt-stage", `The sequence of tokens. ${HELP}`, tokenKeys);
+  const places = ({ height, width }) => [height, width].map((side) => side / state.layout.step);
+  onPoint(strip, places, (y, x) => {
+    const { columns } = state.layout;
+    const n = Math.floor(y) * columns + Math.min(Math.floor(x), columns - 1);
+    if (n < now(state).total) select(state, n);
+  });
+  return { picture, strip };
+}
+
+function build(state, el) {
+  const { images, sizes } = buildControls(state);
+  const { picture, strip } = buildStages(state);
+  const picker = filePicker("Your own picture", "image/*", (file) => take(state, file));
   const note = make("p", { class: "vt-note", role: "status" });
-
-  const keys = { tabindex: 0, role: "application", onkeydown: onKey };
-  const help = "Arrow keys, Home and End move from patch to patch.";
-  const picture = make("div", { class: "vt-stage", "aria-label": "The image and its patches. " + help, ...keys });
-  const strip = make("div", { class: "vt-stage", "aria-label": "The sequence of tokens. " + help, ...keys });
-  const status = make("p", { class: "vt-status", "aria-live": "polite" });
   const zoom = make("canvas", { class: "vt-zoom", role: "img" });
-  const numbers = make("div", { class: "vt-numbers", tabindex: 0, role: "region", "aria-label": "The numbers of the patch" });
+  const line = statusLine();
+  const numbers = region("The numbers of the patch", "vt-numbers");
   const counts = make("dl", { class: "vt-counts" });
-  const frame = mount(el, "Patch explorer",
-    make("div", { class: "vt-controls" }, images.box, sizes.box, button, file), note,
-    make("div", { class: "vt-pair" },
-      make("div", {}, make("p", { class: "vt-title" }, "The image, cut"), picture),
-      make("div", {}, make("p", { class: "vt-title" }, "The sequence of tokens, line by line"), strip)),
-    make("div", { class: "vt-detail" }, zoom, make("div", {}, status, numbers)), counts);
+  const pair = [
+    titled("The image, cut", picture),
+    titled("The sequence of tokens, line by line", strip),
+  ];
+  const frame = mount(
+    el,
+    "Patch explorer",
+    controls(images.box, sizes.box, ...picker),
+    note,
+    make("div", { class: "vt-pair" }, ...pair),
+    make("div", { class: "vt-detail" }, zoom, make("div", {}, line, numbers)),
+    counts,
+  );
+  dropZone(frame, (file) => take(state, file));
+  return { images, sizes, picture, strip, note, zoom, numbers, counts, status: line };
+}
 
-  const size = () => {
-    const entry = entries[model.get("shown")];
-    return entry ? [entry.height, entry.width] : [OWN_SIDE, OWN_SIDE];
-  };
-  const now = () => {
-    const [height, width] = size(), patch = model.get("patch_size"), across = width / patch;
-    return { height, width, patch, across, total: (height / patch) * across, image: loaded.get(model.get("shown")) };
-  };
-
-  // Shows another image, with the nearest patch size that it has.
-  async function look(shown) {
-    const entry = entries[shown] || { height: OWN_SIDE, width: OWN_SIDE };
-    if (!loaded.has(shown)) loaded.set(shown, await pixelsOf(entry.source, entry.width, entry.height));
-    const patch = model.get("patch_size");
-    const fitting = patchSizes(entry.height, entry.width);
-    const nearest = fitting.reduce((a, b) => (Math.abs(b - patch) < Math.abs(a - patch) ? b : a));
-    change(model, { shown, patch_size: nearest, selected: middle(entry, nearest) });
-    update();
-  }
-  const middle = ({ height, width }, p) => Math.floor(height / p / 2) * (width / p) + Math.floor(width / p / 2);
-
-  // Another patch size; the selected patch stays where it was in the image.
-  function resizePatches(next) {
-    const { width, patch, across } = now(), n = model.get("selected");
-    const centre = (i) => Math.floor(((i + 0.5) * patch) / next);
-    change(model, { patch_size: next, selected: centre(Math.floor(n / across)) * (width / next) + centre(n % across) });
-  }
-
-  // The reader's own file: read by this page, sent nowhere.
-  async function take(chosen) {
-    const address = URL.createObjectURL(chosen);
-    try {
-      loaded.set(OWN, await pixelsOf(address, OWN_SIDE, OWN_SIDE));
-      if (images.input.length === entries.length)
-        images.input.append(make("option", { value: entries.length }, "your own picture"));
-      await look(OWN);
-      note.textContent = `${chosen.name}: the middle of it, resized to ${OWN_SIDE} × ${OWN_SIDE} pixels. It stays on this page.`;
-    } catch {
-      note.textContent = `${chosen.name || "This"} is not a picture that the browser can read.`;
-    } finally {
-      URL.revokeObjectURL(address);
-      file.value = "";
-    }
-  }
-
-  const select = (n) => n !== model.get("selected") && change(model, { selected: n });
-
-  function onKey(event) {
-    const { across, total } = now(), n = model.get("selected");
-    const columns = event.currentTarget === strip ? layout.columns : across;
-    let next = { Home: 0, End: total - 1 }[event.key];
-    if (event.key in ARROWS) next = n + ARROWS[event.key][0] * columns + ARROWS[event.key][1];
-    if (next === undefined) return;
-    event.preventDefault();
-    if (next >= 0 && next < total) select(next);
-  }
-
-  picture.addEventListener("pointermove", (event) => pointPatch(event));
-  picture.addEventListener("pointerdown", (event) => pointPatch(event));
-  function pointPatch(event) {
-    const box = picture.getBoundingClientRect(), { height, width, patch, across } = now();
-    const column = clamp(Math.floor(((event.clientX - box.left) / box.width) * (width / patch)), 0, across - 1);
-    const row = clamp(Math.floor(((event.clientY - box.top) / box.height) * (height / patch)), 0, height / patch - 1);
-    select(row * across + column);
-  }
-
-  strip.addEventListener("pointermove", (event) => pointToken(event));
-  strip.addEventListener("pointerdown", (event) => pointToken(event));
-  function pointToken(event) {
-    const box = strip.getBoundingClientRect(), { columns, step } = layout;
-    const column = clamp(Math.floor((event.clientX - box.left) / step), 0, columns - 1);
-    const n = Math.floor((event.clientY - box.top) / step) * columns + column;
-    if (n >= 0 && n < now().total) select(n);
-  }
-
-  // The image under its grid. The canvas keeps the image's own pixels, the page scales it.
-  function drawImage({ height, width, patch, image }) {
-    let path = "";
-    for (let x = patch; x < width; x += patch) path += `M${x},0V${height}`;
-    for (let y = patch; y < height; y += patch) path += `M0,${y}H${width}`;
-    const canvas = make("canvas", { width, height, class: width < 100 ? "vt-pixels" : "" });
-    canvas.getContext("2d").drawImage(image.canvas, 0, 0);
-    picture.replaceChildren(canvas, draw("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
-      draw("path", { d: path, class: "vt-grid-back" }), draw("path", { d: path, class: "vt-grid" }),
-      draw("rect", { class: "vt-ring-back", width: patch, height: patch }),
-      draw("rect", { class: "vt-ring", width: patch, height: patch })));
-  }
-
-  // The tokens as small pictures in lines that are not the lines of the image.
-  function drawStrip({ patch, across, total, image }) {
-    const room = strip.clientWidth || 320, sharp = window.devicePixelRatio || 1;
-    const columns = Math.min(total, across + Math.max(1, Math.round(across / 6)));
-    const step = Math.min(room / columns, 72), side = step * (step < 14 ? 0.84 : 0.9);
-    const lines = Math.ceil(total / columns);
-    layout = { columns, step, side };
-    const canvas = make("canvas", { width: room * sharp, height: lines * step * sharp });
-    canvas.style.height = `${lines * step}px`;
-    const pen = canvas.getContext("2d");
-    pen.scale(sharp, sharp);
-    pen.imageSmoothingEnabled = patch > side;
-    for (let n = 0; n < total; n++) {
-      const x = (n % across) * patch, y = Math.floor(n / across) * patch;
-      pen.drawImage(image.canvas, x, y, patch, patch, (n % columns) * step, Math.floor(n / columns) * step, side, side);
-    }
-    strip.replaceChildren(canvas, draw("svg", { viewBox: `0 0 ${room} ${lines * step}`, "aria-hidden": "true" },
-      draw("rect", { class: "vt-ring-back", width: side, height: side }),
-      draw("rect", { class: "vt-ring", width: side, height: side })));
-  }
-
-  function drawSelection({ patch, across, width, image }) {
-    const n = model.get("selected"), row = Math.floor(n / across), column = n % across;
-    const place = (stage, x, y) => stage.querySelectorAll("rect").forEach((rect) => furnish(rect, { x, y }, []));
-    place(picture, column * patch, row * patch);
-    place(strip, (n % layout.columns) * layout.step, Math.floor(n / layout.columns) * layout.step);
-    furnish(zoom, { width: patch, height: patch, "aria-label": `Patch ${n}, enlarged` }, []);
-    zoom.getContext("2d").drawImage(image.canvas, column * patch, row * patch, patch, patch, 0, 0, patch, patch);
-    status.textContent = `Patch in row ${row}, column ${column} of the grid = token ${n} of the sequence: ` +
-      `${count(3 * patch * patch)} numbers, channel after channel.`;
-    const values = flatten(image.pixels, width, patch, n), each = patch * patch, rest = each - SHOWN_NUMBERS;
-    numbers.replaceChildren(...CHANNELS.map((name, c) => {
-      const first = values.slice(c * each, c * each + Math.min(each, SHOWN_NUMBERS)).join(" ");
-      return make("p", {}, make("b", { class: "vt-" + name }, name), ` ${first}${rest > 0 ? ` … and ${count(rest)} more` : ""}`);
-    }));
-  }
-
-  function drawCounts({ height, width, patch, total }) {
-    const pixels = height * width, exact = entries[model.get("shown")]?.exact;
-    const rows = [
-      ["tokens N", count(total), `${height / patch} × ${width / patch} patches`],
-      ["attention entries N²", count(total * total), "every token with every token"],
-      ["with a token per pixel", count(pixels * pixels), `${count(pixels)} tokens: ${count(patch ** 4)} times as many entries`],
-    ];
-    counts.replaceChildren(...rows.map(([name, value, why]) =>
-      make("div", {}, make("dt", {}, name), make("dd", {}, make("b", {}, value), make("span", {}, why)))));
-    if (model.get("shown") !== OWN) note.textContent = exact ? "" :
-      "This image is compressed for the page: its numbers differ a little from the file's. You can drop a picture of your own here.";
-  }
-
-  let drawn = ""; // what the pictures show, so that pointing does not draw them again
-  function update() {
-    const state = now();
-    if (!state.image || patchSizes(...size()).indexOf(state.patch) < 0) return;
-    const shown = model.get("shown"), fitting = patchSizes(...size());
-    images.input.value = shown === OWN ? entries.length : shown;
-    sizes.input.max = fitting.length - 1;
-    sizes.set(fitting.indexOf(state.patch));
-    const wanted = [shown, state.patch, strip.clientWidth].join();
-    if (wanted !== drawn || shown === OWN) {
-      drawImage(state);
-      drawStrip(state);
-      drawCounts(state);
-      drawn = wanted;
-    }
-    if (model.get("selected") < state.total) drawSelection(state);
-  }
-
-  frame.addEventListener("dragover", (event) => { event.preventDefault(); frame.classList.add("vt-drop"); });
-  frame.addEventListener("dragleave", () => frame.classList.remove("vt-drop"));
-  frame.addEventListener("drop", (event) => {
-    event.preventDefault();
-    frame.classList.remove("vt-drop");
-    if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
-  });
-
+async function render({ model, el }) {
+  const entries = model.get("images");
+  const loaded = new Map(); // number of an image -> its canvas and pixels
+  const layout = { columns: 1, step: 1 }; // of the tokens, in pixels
+  const state = { model, entries, loaded, layout, drawn: "" }; // what the pictures show
+  state.parts = build(state, el);
   const unfollow = follow(model, ["shown", "patch_size", "selected"], async () => {
     const shown = model.get("shown");
-    if (!loaded.has(shown) && entries[shown]) loaded.set(shown, await pixelsOf(entries[shown].source, entries[shown].width, entries[shown].height));
-    update();
+    if (!loaded.has(shown) && entries[shown]) await load(state, shown);
+    update(state);
   });
-  const resize = new ResizeObserver(update);
-  resize.observe(strip);
-  const first = entries[model.get("shown")] || entries[0];
-  const start = pixelsOf(first.source, first.width, first.height).then((pixels) => {
-    loaded.set(entries.indexOf(first), pixels);
-    update();
-  });
-  const end = () => { unfollow(); resize.disconnect(); };
-  return start.then(() => end);
+  const resize = new ResizeObserver(() => update(state));
+  resize.observe(state.parts.strip);
+  await load(state, entries[model.get("shown")] ? model.get("shown") : 0);
+  update(state);
+  return () => {
+    unfollow();
+    resize.disconnect();
+  };
 }
 
 export default { render };

@@ -5,7 +5,7 @@ import math
 
 import traitlets
 
-from .base import BookWidget, data_uri, require
+from .shared.base import BookWidget, data_uri, require
 
 OWN = -1  # `shown` when the reader looks at a picture of their own
 OWN_SIDE = 224  # to which such a picture is cut and resized

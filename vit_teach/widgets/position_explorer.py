@@ -6,7 +6,7 @@ import torch
 import traitlets
 
 from ..vit.embedding import RESIZE_RULES
-from .base import BookWidget, data_uri, require
+from .shared.base import BookWidget, data_uri, require
 
 LARGEST_SIDE = 16  # rows and columns of a resized grid
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import traitlets
 
 from ..data.imageset import MEAN, STD
-from .base import BookWidget, data_uri, require
+from .shared.base import BookWidget, data_uri, require
 
 LARGEST_SIDE = 64  # pixels of an image
 LARGEST_PATCH = 8

@@ -7,7 +7,7 @@ from pathlib import Path
 import traitlets
 
 from .. import cost, zoo
-from .base import BookWidget, require
+from .shared.base import BookWidget, require
 
 MODEL = Path(__file__).resolve().parents[1] / "vit"  # the folder of the model's five files
 LARGEST_IMAGE = 4096

@@ -8,19 +8,20 @@ from PIL import Image, ImageDraw
 from ..data.pictures import photograph
 from ..paths import WEIGHTS
 from ..weights.files import read_metadata
-from .base import FOLDER, BookWidget, data_uri, require
+from .shared.base import FOLDER, BookWidget, data_uri, require
 
 LIMIT = 4_000_000  # bytes of weights that a page may load
 SIDE = 96  # pixels of a sample
+ENGINE = ("files", "vit", "resize", "worker")  # each uses only what comes before it
 
 
 def engine_source():
-    """The text of the engine, one ES module: the model, then what the page needs around it.
+    """The text of the engine, one ES module: its four parts in their order.
 
     >>> "export function forward" in engine_source()
     True
     """
-    return "\n".join((FOLDER / name).read_text("utf-8") for name in ("vit.js", "vit_page.js"))
+    return "\n".join((FOLDER / "engine" / f"{part}.js").read_text("utf-8") for part in ENGINE)
 
 
 def weights_file(name):

@@ -7,37 +7,60 @@
   const texts = {}; // name -> a promise of a large text that a widget asks for: an engine, weights
   const given = {};
   window.VitWidgets = {
-    define: (name, source) => { sources[name] = source; },
-    give: (name, text) => { given[name] = text; },
-    fetch: (name) => (texts[name] ||= scriptUnless(name in given, `${name}.data.js`).then(
-      () => given[name],
-      () => { delete texts[name]; throw new Error(`${name}.data.js did not load`); },
-    )),
+    define: (name, source) => {
+      sources[name] = source;
+    },
+    give: (name, text) => {
+      given[name] = text;
+    },
+    fetch: (name) =>
+      (texts[name] ||= scriptUnless(name in given, `${name}.data.js`).then(
+        () => given[name],
+        () => {
+          delete texts[name];
+          throw new Error(`${name}.data.js did not load`);
+        },
+      )),
   };
 
-  const script = (src) => new Promise((resolve, reject) => {
-    const tag = Object.assign(document.createElement("script"), { src, onload: resolve, onerror: reject });
-    document.head.append(tag);
-  });
+  const script = (src) =>
+    new Promise((resolve, reject) => {
+      const tag = Object.assign(document.createElement("script"), {
+        src,
+        onload: resolve,
+        onerror: reject,
+      });
+      document.head.append(tag);
+    });
   const scriptUnless = (known, name) => (known ? Promise.resolve() : script(folder + name));
 
   // A page opened as a file may not import a module file, but it may import one from memory.
-  const load = (name) => (modules[name] ||= scriptUnless(name in sources, `${name}.def.js`).then(async () => {
-    const text = `${sources[name]}\n//# sourceURL=${name}.js`;
-    const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-    try { return (await import(address)).default; } finally { URL.revokeObjectURL(address); }
-  }));
+  const load = (name) =>
+    (modules[name] ||= scriptUnless(name in sources, `${name}.def.js`).then(async () => {
+      const text = `${sources[name]}\n//# sourceURL=${name}.js`;
+      const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+      try {
+        return (await import(address)).default;
+      } finally {
+        URL.revokeObjectURL(address);
+      }
+    }));
 
   const decode = (value) => {
     if (typeof value?.base64 !== "string") return value;
-    return new DataView(Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0)).buffer);
+    return new DataView(
+      Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0)).buffer,
+    );
   };
 
   // What anywidget gives a module, as far as that goes without Python.
   const modelOf = (state) => {
-    const values = Object.fromEntries(Object.entries(state).map(([name, value]) => [name, decode(value)]));
+    const values = Object.fromEntries(
+      Object.entries(state).map(([name, value]) => [name, decode(value)]),
+    );
     const listeners = new Map(); // event -> the functions to call
-    const emit = (event, value) => [...(listeners.get(event) || [])].forEach((call) => call({ type: event }, value));
+    const emit = (event, value) =>
+      [...(listeners.get(event) || [])].forEach((call) => call({ type: event }, value));
     return {
       get: (name) => values[name],
       set(name, value) {
@@ -46,8 +69,15 @@
         emit(`change:${name}`, value);
       },
       save_changes: () => emit("change"),
-      on: (event, call) => { listeners.set(event, [...(listeners.get(event) || []), call]); },
-      off: (event, call) => { listeners.set(event, (listeners.get(event) || []).filter((other) => call && other !== call)); },
+      on: (event, call) => {
+        listeners.set(event, [...(listeners.get(event) || []), call]);
+      },
+      off: (event, call) => {
+        listeners.set(
+          event,
+          (listeners.get(event) || []).filter((other) => call && other !== call),
+        );
+      },
       send() {}, // nobody would hear it
     };
   };
@@ -70,5 +100,7 @@
 
   // A script in the page itself runs before the page is read; one that is deferred, after.
   const mountAll = () => document.querySelectorAll("figure.vt-widget").forEach(mount);
-  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", mountAll) : mountAll();
+  document.readyState === "loading"
+    ? document.addEventListener("DOMContentLoaded", mountAll)
+    : mountAll();
 })();

@@ -1,26 +1,29 @@
 """What all widgets share: one script for Jupyter and for the page, and something to see without it.
 
-A widget is a Python class and an ES module of the same name in this folder. Jupyter runs the module
-through anywidget. A page of the book has no Python behind it: there the module gets the widget's
-state from the page itself, from the HTML that :meth:`BookWidget.static_html` returns.
+A widget is a Python class and an ES module of the same name in the folder above. Jupyter runs the
+module through anywidget. A page of the book has no Python behind it: there the module gets the
+widget's state from the page itself, from the HTML that :meth:`BookWidget.static_html` returns.
 """
 
 import base64
 import html
 import io
 import json
+import re
 from pathlib import Path
 
 import anywidget
 
-FOLDER = Path(__file__).parent
+SHARED = Path(__file__).parent
+FOLDER = SHARED.parent  # of the widgets
 STYLE = "widgets.css"
 HOST = "host.js"  # runs the widgets of a page that has no Python behind it
+COMMENT = re.compile(r"^ *//.*\n", re.MULTILINE)
 _INHERITED = set(anywidget.AnyWidget.class_trait_names())  # layout, tooltip, ...: not ours
 
 
 def modules():
-    """The names of the widgets: each is a Python file and an ES module here.
+    """The names of the widgets: each is a Python file and an ES module.
 
     >>> "patch_explorer" in modules()
     True
@@ -31,14 +34,16 @@ def modules():
 def module_source(name):
     """The ES module of one widget as text: the lines that all widgets share, then its own.
 
-    Raises ``ValueError`` if there is no such module.
+    Lines that are only a comment stay behind: they are for the reader of the files. Raises
+    ``ValueError`` if there is no such module.
 
     >>> "export default" in module_source("patch_explorer")
     True
     """
     if name not in modules():
         raise ValueError(f"name={name!r} must be one of {modules()}")
-    return "\n".join((FOLDER / f"{part}.js").read_text("utf-8") for part in ("common", name))
+    files = [SHARED / "common.js", SHARED / "pictures.js", FOLDER / f"{name}.js"]
+    return COMMENT.sub("", "\n".join(file.read_text("utf-8") for file in files))
 
 
 def call_script(function, name, text):
@@ -109,7 +114,7 @@ class BookWidget(anywidget.AnyWidget):
         # anywidget makes hidden subclasses of its own, which inherit all this.
         if "MODULE" in cls.__dict__:
             cls._esm = module_source(cls.MODULE)
-            cls._css = (FOLDER / STYLE).read_text("utf-8")
+            cls._css = (SHARED / STYLE).read_text("utf-8")
         super().__init_subclass__(**settings)
 
     def describe(self):
@@ -157,7 +162,7 @@ class BookWidget(anywidget.AnyWidget):
         if not path.parent.is_dir():
             raise FileNotFoundError(f"path={str(path)!r} must be in a folder that exists")
         scripts = [
-            (FOLDER / HOST).read_text("utf-8"),
+            (SHARED / HOST).read_text("utf-8"),
             call_script("define", self.MODULE, module_source(self.MODULE)),
             *(call_script("give", name, text) for name, text in self.files().items()),
         ]
@@ -166,7 +171,7 @@ class BookWidget(anywidget.AnyWidget):
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{html.escape(title)}</title>"
-            f"<style>{(FOLDER / STYLE).read_text('utf-8')}</style>"
+            f"<style>{(SHARED / STYLE).read_text('utf-8')}</style>"
             + "".join(f"<script>{script}</script>" for script in scripts)
             + f"</head><body><main>{self.static_html()}</main></body></html>",
             encoding="utf-8",

@@ -1,0 +1,1 @@
+"""What all widgets share: their base class, and the scripts and styles around each module."""
