@@ -304,7 +304,7 @@ def test_controls_of_another_shape_are_refused(monkeypatch):
         "tiny": vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Tiny"]),
         "nano": vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Nano"]),
     }
-    monkeypatch.setattr(probe.checkpoints, "recorded", models.__getitem__)
+    monkeypatch.setattr(vt.weights, "recorded", models.__getitem__)
     with pytest.raises(ValueError, match="shuffled='nano' must have the configuration of 'tiny'"):
         probe.with_controls("tiny", shuffled="nano")
     monkeypatch.undo()

@@ -429,7 +429,7 @@ def test_data_folder(monkeypatch, tmp_path):
     assert data.data_folder() == tmp_path
     monkeypatch.delenv("VIT_TEACH_DATA")
     assert str(data.data_folder()) == os.path.join(ROOT, "data")  # this is a checkout
-    monkeypatch.setattr(cifar, "__file__", str(tmp_path / "site-packages" / "vit_teach" / "x.py"))
+    monkeypatch.setattr(cifar, "ROOT", tmp_path / "site-packages")
     monkeypatch.chdir(tmp_path)
     assert data.data_folder() == tmp_path / "data"
 

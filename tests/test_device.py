@@ -106,7 +106,7 @@ def test_bad_precision():
 
 FAULTS = """
 import resource, sys, torch
-from vit_teach.device import keep_memory
+from vit_teach.train.device import keep_memory
 if sys.argv[1] == "keep" and not keep_memory():
     sys.exit(7)
 def fill():

@@ -306,20 +306,28 @@ def rate_card(model, rate, accuracy, status="complete"):
     }
 
 
-def test_the_rate_with_the_best_validation_accuracy_is_chosen(monkeypatch):
+def test_the_rate_with_the_best_validation_accuracy_is_chosen(monkeypatch, tmp_path):
     cards = [
         rate_card("vit", 0.001, 0.5), rate_card("vit", 0.002, 0.6), rate_card("cnn", 0.004, 0.9),
         rate_card("vit", 0.008, 0.95, status="failed"),
     ]  # fmt: skip
     longer = [rate_card("hybrid", 0.004, 0.1), rate_card("vit", 0.016, 0.99, status="failed")]
     recorded = {"learning_rate": cards + [rate_card("hybrid", 0.001, 0.9)], "long_rate": longer}
-    monkeypatch.setattr(results, "recorded", recorded.__getitem__)
-    assert rates.chosen_rate("vit") == 0.002
-    assert rates.chosen_rate("hybrid") == 0.004  # the longer runs decide where there are any
-    assert rates.with_chosen_rate(cell("cnn", 128)).train.learning_rate == 0.004
-    assert rates.with_chosen_rate(cell("hybrid", 128, tuned="vit")).train.learning_rate == 0.002
+    for sweep in recorded:
+        (tmp_path / sweep).mkdir()
+    monkeypatch.setattr(results, "read_cards", lambda folder: recorded[folder.name])
+    assert rates.chosen_rate("vit", tmp_path) == 0.002
+    assert rates.chosen_rate("hybrid", tmp_path) == 0.004  # longer runs decide where there are any
+    chosen = rates.with_chosen_rate(cell("cnn", 128), tmp_path)
+    assert chosen.train.learning_rate == 0.004
+    chosen = rates.with_chosen_rate(cell("hybrid", 128, tuned="vit"), tmp_path)
+    assert chosen.train.learning_rate == 0.002
     with pytest.raises(ValueError, match="model='cct' has no learning rate yet"):
-        rates.chosen_rate("cct")
+        rates.chosen_rate("cct", tmp_path)
+
+
+def test_a_folder_without_sweeps_takes_the_rates_on_record(tmp_path):
+    assert rates.chosen_rate("vit", tmp_path) == rates.chosen_rate("vit")
 
 
 # --- Reporting ----------

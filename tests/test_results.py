@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vit_teach import results
+from vit_teach.results import cards
 
 
 def make_card(cell="a", seed=0, value=0.5, **changes):
@@ -49,21 +50,21 @@ def changed(path, value, card=None):
 
 
 def test_schema_is_itself_valid_and_every_key_required_is_described():
-    fastjsonschema.compile(results.SCHEMA)  # raises where the schema itself is wrong
-    assert set(results.SCHEMA["required"]) <= set(results.SCHEMA["properties"])
+    fastjsonschema.compile(cards.SCHEMA)  # raises where the schema itself is wrong
+    assert set(cards.SCHEMA["required"]) <= set(cards.SCHEMA["properties"])
     for part in ("data", "train", "cost", "env"):
-        schema = results.SCHEMA["properties"][part]
+        schema = cards.SCHEMA["properties"][part]
         assert set(schema["required"]) <= set(schema["properties"])
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        *results.SCHEMA["required"],
+        *cards.SCHEMA["required"],
         *(
             f"{part}.{key}"
             for part in ("data", "train", "cost", "env")
-            for key in results.SCHEMA["properties"][part]["required"]
+            for key in cards.SCHEMA["properties"][part]["required"]
         ),
     ],
 )
@@ -155,10 +156,10 @@ def test_new_card_refuses_a_bad_one():
 def test_cpu_name_is_read_or_falls_back(tmp_path):
     info = tmp_path / "cpuinfo"
     info.write_text("processor\t: 0\nmodel name\t: Fast Chip 3000 @ 2GHz\n\nprocessor\t: 1\n")
-    assert results.cards.cpu_name(str(info)) == "Fast Chip 3000 @ 2GHz"
+    assert cards.cpu_name(str(info)) == "Fast Chip 3000 @ 2GHz"
     info.write_text("processor\t: 0\nBogoMIPS\t: 50.00\n")  # an ARM machine names no model
-    assert results.cards.cpu_name(str(info))
-    assert results.cards.cpu_name(str(tmp_path / "absent"))
+    assert cards.cpu_name(str(info))
+    assert cards.cpu_name(str(tmp_path / "absent"))
 
 
 def test_portable_command_keeps_no_machine_path(tmp_path, monkeypatch):
@@ -212,7 +213,7 @@ def test_the_same_card_gives_the_same_bytes_in_the_order_of_the_schema(tmp_path)
     first = results.write_card(card, tmp_path / "a.json").read_bytes()
     assert results.write_card(backwards, tmp_path / "b.json").read_bytes() == first
     again = json.loads(first)
-    schema = results.SCHEMA["properties"]
+    schema = cards.SCHEMA["properties"]
     assert list(again) == [key for key in schema if key in again]
     assert list(again["train"]) == list(schema["train"]["properties"])
     assert list(again["config"]) == sorted(again["config"])
@@ -228,7 +229,7 @@ def test_a_refused_or_interrupted_write_leaves_the_old_card(tmp_path, monkeypatc
     def full_disk(_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(results.os, "fsync", full_disk)
+    monkeypatch.setattr("vit_teach.paths.os.fsync", full_disk)
     with pytest.raises(OSError, match="no space"):
         results.write_card(make_card(value=0.75), path)
     assert path.read_bytes() == before

@@ -299,7 +299,7 @@ def test_damaged_checkpoints_are_refused_and_never_executed(fault, tmp_path):
     with pytest.raises(
         ValueError, match=r"checkpoint.pt is damaged or not a checkpoint: delete it"
     ):
-        read_checkpoint(path, IMAGES, SHORT)
+        read_checkpoint(path, IMAGES.fingerprint(), SHORT)
     assert not marker.exists()
 
 
@@ -543,9 +543,9 @@ def test_the_best_look_is_kept_and_survives_a_stop(tmp_path, monkeypatch):
     stopped = Trainer(fresh(), IMAGES, HELD_OUT, config)
     for _ in range(6):
         stopped.losses.append(stopped.step()[0])
-        stopped.hits.append(0.0)
+        stopped.accuracies.append(0.0)
         if stopped.done % 3 == 0:
-            stopped.look()
+            stopped.validate()
     resumed = Trainer(fresh(seed=9), IMAGES, HELD_OUT, config)
     resumed.load_state_dict(stopped.state_dict())
     run_steps(resumed, save=lambda: None, quiet=True)

@@ -301,7 +301,7 @@ def test_transparent_pictures_are_put_on_white(page, tmp_path):
     pixels[:20, :, 3], pixels[20:30, :, 3] = 0, 255
     picture = Image.fromarray(pixels)
     picture.save(tmp_path / "glass.png")
-    expected = vt.data.read_picture(tmp_path / "glass.png", (32, 32)).numpy().tobytes()
+    expected = vt.data.pictures.read_picture(tmp_path / "glass.png", (32, 32)).numpy().tobytes()
     found = page.evaluate(
         "p => textOf(V.resize(bytesOf(p.data), p.width, p.height, 32, 32))", as_rgba(picture)
     )

@@ -4,17 +4,19 @@ A card says what was run, on what data, at what cost, and what came out; card.sc
 this file lists its keys. A number in the book is never typed by hand: it is read from a card.
 """
 
+import copy
 import json
 import math
 import platform
 import re
 import shlex
+import subprocess
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from ..paths import RESULTS, written_whole
+from ..paths import RESULTS, ROOT, written_whole
 
 SCHEMA = json.loads(Path(__file__).with_name("card.schema.json").read_text(encoding="utf-8"))
 
@@ -54,7 +56,7 @@ def new_card(
     ...     metrics={"val_accuracy": 0.5},
     ... )
     >>> card["train"]["command"], sorted(card["env"])
-    ('python -m vit_teach.train --seed 0', ['cpu', 'python', 'threads', 'torch'])
+    ('python -m vit_teach.train --seed 0', [...'torch'])
     """
     card = {
         "experiment": experiment,
@@ -95,17 +97,52 @@ def data_entry(image_set) -> dict:
 
 
 def environment() -> dict:
-    """What a time or a rounding error may depend on: torch, processor, Python, threads.
+    """What a number may depend on: torch, processor, Python, threads, and the code that ran.
 
-    >>> sorted(environment())
-    ['cpu', 'python', 'threads', 'torch']
+    >>> sorted(set(environment()) - {"commit", "changed"})  # those two only in a checkout
+    ['cpu', 'package', 'python', 'threads', 'torch']
     """
     return {
         "torch": str(torch.__version__),
         "cpu": cpu_name(),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
+        "package": package_version(),
+        **code_version(),
     }
+
+
+def package_version() -> str:
+    """The version of this package.
+
+    >>> package_version().count(".")
+    2
+    """
+    from .. import __version__
+
+    return __version__
+
+
+@cache
+def code_version() -> dict:
+    """The commit of the checkout that the package lies in, and whether its code was changed since.
+
+    Empty where there is no checkout or no git.
+
+    >>> set(code_version()) <= {"commit", "changed"}
+    True
+    """
+    if not (ROOT / ".git").exists():
+        return {}
+    asked = ["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "vit_teach"]
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+            for words in asked
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "changed": bool(changes.stdout.strip())}
 
 
 def cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:
@@ -282,6 +319,13 @@ def read_card(path: str | Path) -> dict:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no/such/card.json'
     """
+    about = Path(path).stat()
+    # Pages read the same cards many times: each file is read and checked once, until it changes.
+    return copy.deepcopy(_checked(str(path), about.st_mtime_ns, about.st_size))
+
+
+@cache
+def _checked(path: str, *_stamp: int) -> dict:
     try:
         card = json.loads(Path(path).read_text(encoding="utf-8"))  # broken JSON is a ValueError too
         if not isinstance(card, dict):

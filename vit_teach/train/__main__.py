@@ -2,24 +2,29 @@
 
 import argparse
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from types import UnionType
+from typing import get_args, get_type_hints
 
 import torch
 
 from .. import cost, data, results, weights, zoo
-from ..augment.policy import POLICIES
 from ..data.drawn import stand_in
+from .card import card_of_run
 from .config import TrainConfig
-from .device import PRECISIONS
 from .evaluation import evaluate
 from .loop import train
-from .optim import OPTIMIZERS, SCHEDULES
 
+KEPT = {
+    "last": "no choice by accuracy: the weights are those of the last step",
+    "best": "the weights are those of the evaluation with the best validation accuracy",
+}
 SELECTION = (
-    "no choice by accuracy: the weights are those of the last step; validation images are held out "
-    "of the training set; the test set is looked at once, at the end"
+    "{kept}; validation images are held out of the training set; the test set is looked at once, "
+    "at the end"
 )
+LENGTHS = ("minutes", "epochs", "steps")
 
 
 def make_parser():
@@ -40,77 +45,41 @@ def make_parser():
     add = parser.add_argument
     small = [name for name in zoo.names() if name.startswith("CIFAR-")]
     add("--preset", required=True, metavar="NAME", help="which model: " + ", ".join(small))
-    add(
-        "--dataset",
-        default="cifar10",
-        metavar="NAME",
+    add("--dataset", default="cifar10", metavar="NAME",
         help="cifar10, cifar100 ('make data' fetches them), shapes (built in, drawn by code) or "
-        "the path of a folder with one sub-folder of pictures for each class (default: cifar10)",
-    )
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument(
-        "--minutes", type=float, help="train for about this long; the speed is measured first"
-    )
-    length.add_argument("--epochs", type=float, help="train for so many passes over the images")
-    length.add_argument("--steps", type=int, help="train for so many steps (exactly repeatable)")
+        "the path of a folder with one sub-folder of pictures for each class (default: cifar10)")
     add("--out", required=True, type=Path, metavar="FOLDER", help="where to write the results")
-    add("--batch-size", type=int, default=128, help="images in one step (default: %(default)s)")
-    add("--optimizer", choices=OPTIMIZERS, default="muon", help="(default: %(default)s)")
-    add("--learning-rate", type=float, default=3e-3, help="at its peak (default: %(default)s)")
-    add("--weight-decay", type=float, default=0.05, help="(default: %(default)s)")
-    add(
-        "--warmup",
-        type=float,
-        default=0.05,
-        help="part of the steps in which the rate rises (default: %(default)s)",
-    )
-    add(
-        "--schedule",
-        choices=SCHEDULES,
-        default="cosine",
-        help="how the rate goes after the warm-up: along a cosine to zero, level and then straight "
-        "to zero, or level to the end (default: %(default)s)",
-    )
-    add("--label-smoothing", type=float, default=0.1, help="(default: %(default)s)")
-    add(
-        "--average",
-        type=float,
-        default=0.998,
-        help="how slowly the averaged weights follow, 0 for no averaging (default: %(default)s)",
-    )
-    add(
-        "--augment",
-        choices=POLICIES,
-        default="basic",
-        help="how training images are altered; basic is crop and flip (default: %(default)s)",
-    )
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="of matrix products; auto takes bfloat16 where the processor has it (default: auto)",
-    )
-    add(
-        "--compile",
-        action="store_true",
-        help="let PyTorch compile the model: a wait, then some faster; needs a C++ compiler",
-    )
-    add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    add("--threads", type=int, help="CPU threads (default: all cores)")
-    add(
-        "--validation",
-        type=int,
-        default=5000,
-        help="training images held out to watch progress (default: %(default)s)",
-    )
-    add("--seed", type=int, default=0, help="starts every random choice (default: %(default)s)")
-    add(
-        "--shuffle-labels",
-        action="store_true",
+    add("--validation", type=int, default=5000,
+        help="training images held out to watch progress (default: %(default)s)")
+    add("--shuffle-labels", action="store_true",
         help="a control: the labels of the training images change places at random, so that there "
-        "is nothing to learn but the images one by one",
-    )
+        "is nothing to learn but the images one by one")
+    add_settings(parser)
     return parser  # fmt: skip
+
+
+def add_settings(parser):
+    """Give ``parser`` one option for each field of :class:`TrainConfig`, its default included.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> add_settings(parser)
+    >>> parser.parse_args(["--steps", "9", "--clip", "2"]).clip
+    2.0
+    """
+    length = parser.add_mutually_exclusive_group(required=True)
+    hints = get_type_hints(TrainConfig)
+    for each in fields(TrainConfig):
+        kind = hints[each.name]
+        if isinstance(kind, UnionType):  # "int | None": what is given is an int
+            kind = get_args(kind)[0]
+        meaning, choices = each.metadata["meaning"], each.metadata["choices"]
+        group = length if each.name in LENGTHS else parser
+        option = "--" + each.name.replace("_", "-")
+        if kind is bool:
+            group.add_argument(option, action="store_true", help=meaning)
+            continue
+        told = meaning if each.default is None else f"{meaning} (default: %(default)s)"
+        group.add_argument(option, type=kind, default=each.default, choices=choices, help=told)
 
 
 def load_sets(name, validation, seed=0):
@@ -173,15 +142,7 @@ def run(options, arguments):
     ...
     ValueError: name='x' must be one of ...
     """
-    config = TrainConfig(
-        steps=options.steps, epochs=options.epochs, minutes=options.minutes,
-        batch_size=options.batch_size, optimizer=options.optimizer,
-        learning_rate=options.learning_rate, weight_decay=options.weight_decay,
-        schedule=options.schedule, warmup=options.warmup,
-        label_smoothing=options.label_smoothing, average=options.average,
-        augment=options.augment, precision=options.precision, compile=options.compile,
-        device=options.device, threads=options.threads, seed=options.seed,
-    )  # fmt: skip
+    config = TrainConfig(**{each.name: getattr(options, each.name) for each in fields(TrainConfig)})
     zoo.preset(options.preset)  # a wrong name is an error before the data are read
     train_set, validation_set, test_set = load_sets(options.dataset, options.validation)
     if options.shuffle_labels:
@@ -203,7 +164,18 @@ def run(options, arguments):
         "val_accuracy": val_accuracy, "val_loss": val_loss,
         "test_accuracy": test_accuracy, "test_loss": test_loss, "test_n": len(test_set),
     }  # fmt: skip
-    card = make_card(options, arguments, model_config, config, history, train_set, metrics)
+    card = card_of_run(
+        "control" if options.shuffle_labels else "train",
+        options.out.name,
+        seed=config.seed,
+        selection=SELECTION.format(kept=KEPT[config.keep]),
+        config=recorded_settings(options.preset, model_config, config),
+        model_config=model_config,
+        train_set=train_set,
+        history=history,
+        command=results.portable_command("vit_teach.train", arguments),
+        metrics=metrics,
+    )
     results.write_card(card, options.out / "card.json")
     weights.save(
         best, options.out / "weights.safetensors", half=True, preset=options.preset,
@@ -218,39 +190,20 @@ def run(options, arguments):
     return 0
 
 
-def make_card(options, arguments, model_config, config, history, train_set, metrics):
-    """The result card of a finished run, checked against the schema.
+def recorded_settings(preset, model_config, config):
+    """What the card of a run holds under "config".
 
-    >>> make_card.__name__
-    'make_card'
+    >>> settings = recorded_settings("tiny", zoo.preset("CIFAR-ViT-Nano"), TrainConfig(steps=5))
+    >>> settings["train"]["steps"], settings["model"]["embed_dim"]
+    (5, 64)
     """
-    settings = {k: v for k, v in asdict(config).items() if k not in ("seed", "evaluations")}
-    curves = {key: [row[key] for row in history.curve] for key in history.curve[0]}
-    return results.new_card(
-        "control" if options.shuffle_labels else "train",
-        options.out.name,
-        seed=options.seed,
-        selection=SELECTION,
-        config={
-            "preset": options.preset,
-            "model": zoo.config_to_dict(model_config),
-            "train": settings,
-        },
-        data=results.data_entry(train_set),
-        train={
-            "steps": history.steps,
-            "epochs": history.images / len(train_set),
-            "wall_s": history.seconds,
-            "images_per_second": history.images_per_second,
-            "precision": history.precision,
-            "threads": history.threads,
-            "command": results.portable_command("vit_teach.train", arguments),
-        },
-        cost={
-            "params": cost.parameters(model_config),
-            "macs": cost.macs(model_config),
-            "train_flops": cost.training_flops(model_config, history.images),
-        },
-        curves=curves,
-        metrics=metrics,
-    )
+    left_out = ("seed", "evaluations")
+    return {
+        "preset": preset,
+        "model": zoo.config_to_dict(model_config),
+        "train": {name: value for name, value in asdict(config).items() if name not in left_out},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

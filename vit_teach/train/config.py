@@ -9,40 +9,59 @@ from .optim import OPTIMIZERS, SCHEDULES
 KEEP = ("last", "best")
 
 
+def setting(default, meaning, choices=None):
+    """A field of :class:`TrainConfig`: its default, what it means, the values it may take.
+
+    The command line is made from these, so that a default and its explanation stand once.
+
+    >>> setting(128, "images in one step").metadata["meaning"]
+    'images in one step'
+    """
+    return field(default=default, metadata={"meaning": meaning, "choices": choices})
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train. Give the length as ``steps``, ``epochs`` or ``minutes``, one of the three.
 
-    ``learning_rate`` is the peak; ``warmup`` a fraction of the steps; ``average`` the decay of the
-    running weight average (0: none); ``clip`` the largest norm of a gradient; ``evaluations`` how
-    often to look at the validation images on the way. ``keep`` says which weights to use: those of
-    the "last" step, or of the look with the "best" validation accuracy. Raises ``ValueError`` for a
-    bad value.
+    What each field means stands beside it; ``python -m vit_teach.train --help`` shows the same
+    text. Raises ``ValueError`` for a bad value.
 
     >>> TrainConfig(steps=100).batch_size
     128
     """
 
-    steps: int | None = None
-    epochs: float | None = None
-    minutes: float | None = None
-    batch_size: int = 128
-    optimizer: str = "muon"
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    schedule: str = "cosine"
-    label_smoothing: float = 0.1
-    clip: float = 1.0
-    average: float = 0.998
-    augment: str = "basic"
-    precision: str = "auto"
-    compile: bool = False
-    device: str = "auto"
-    threads: int | None = None
-    evaluations: int = 10
-    keep: str = "last"
-    seed: int = 0
+    steps: int | None = setting(None, "train for so many steps (exactly repeatable)")
+    epochs: float | None = setting(None, "train for so many passes over the images")
+    minutes: float | None = setting(
+        None, "train for about this long; the speed is measured first")
+    batch_size: int = setting(128, "images in one step")
+    optimizer: str = setting(
+        "muon", "muon turns the matrices of the blocks, muon-conv filters too; the rest is adamw's",
+        OPTIMIZERS)
+    learning_rate: float = setting(3e-3, "at its peak")
+    weight_decay: float = setting(
+        0.05, "how far each step shrinks the weights, times the learning rate")
+    warmup: float = setting(0.05, "part of the steps in which the rate rises from zero")
+    schedule: str = setting(
+        "cosine", "how the rate goes after the warm-up: along a cosine to zero, level and then "
+        "straight to zero, or level to the end", SCHEDULES)
+    label_smoothing: float = setting(0.1, "share of the target that goes to all classes alike")
+    clip: float = setting(1.0, "the largest norm of a step's gradient; a longer one is shortened")
+    average: float = setting(
+        0.998, "how slowly the averaged weights follow, 0 for no averaging")
+    augment: str = setting(
+        "basic", "how training images are altered; basic is crop and flip", POLICIES)
+    precision: str = setting(
+        "auto", "of matrix products; auto takes bfloat16 where the processor has it", PRECISIONS)
+    compile: bool = setting(
+        False, "let PyTorch compile the model: a wait, then some faster; needs a C++ compiler")
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    threads: int | None = setting(None, "CPU threads (None: all cores)")
+    evaluations: int = setting(10, "how often the validation images are evaluated on the way")
+    keep: str = setting(
+        "last", "the weights of the last step, or of the best evaluation on the way", KEEP)
+    seed: int = setting(0, "starts every random choice")
 
     def __post_init__(self):
         lengths = [n for n in (self.steps, self.epochs, self.minutes) if n is not None]

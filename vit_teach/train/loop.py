@@ -79,9 +79,9 @@ class Trainer:
             self.model, config.optimizer, config.learning_rate, config.weight_decay
         )
         self.augment = Augment(config.augment, seed=config.seed)
-        self.kept = None  # with keep="best": the weights of the best look so far
+        self.kept = None  # with keep="best": the weights of the best evaluation so far
         self.done = 0
-        self.losses, self.hits = [], []  # of the steps since the last look at validation images
+        self.losses, self.accuracies = [], []  # of the steps since the last evaluation
         self.steps = self.count_steps()
         self.history = History(
             self.steps, precision=self.precision, threads=self.threads, device=self.device.type
@@ -159,7 +159,7 @@ class Trainer:
         """The weights of this step: the running average where there is one."""
         return self.average if self.average is not None else self.model
 
-    def look(self):
+    def validate(self):
         """Measure the validation images, add a row to the history's curve and return it."""
         accuracy, loss = evaluate(self.current, self.validation_set, precision=self.precision)
         better = all(accuracy > row["val_accuracy"] for row in self.history.curve)
@@ -169,12 +169,12 @@ class Trainer:
             "seconds": self.history.seconds,
             "learning_rate": self.optimizers[0].param_groups[0]["lr"],
             "train_loss": sum(self.losses) / len(self.losses),
-            "train_accuracy": sum(self.hits) / len(self.hits),
+            "train_accuracy": sum(self.accuracies) / len(self.accuracies),
             "val_loss": loss,
             "val_accuracy": accuracy,
         }
         self.history.curve.append(row)
-        self.losses, self.hits = [], []
+        self.losses, self.accuracies = [], []
         if self.config.keep == "last" or better:
             self.history.kept_step = self.done
         if self.config.keep == "best" and better:
@@ -197,7 +197,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "history": asdict(self.history),
             "kept": self.kept,
-            "recent": [self.losses, self.hits],
+            "recent": [self.losses, self.accuracies],
         }
 
     def load_state_dict(self, state):
@@ -210,7 +210,7 @@ class Trainer:
             optimizer.load_state_dict(saved)
         self.history = History(**state["history"])
         self.kept = state["kept"]
-        self.losses, self.hits = (list(values) for values in state["recent"])
+        self.losses, self.accuracies = (list(values) for values in state["recent"])
 
 
 def train(model, train_set, validation_set, config, folder=None, quiet=False):
@@ -232,7 +232,8 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
     3
     """
     checkpoint = Path(folder) / "checkpoint.pt" if folder is not None else None
-    resumed = read_checkpoint(checkpoint, train_set, config) if checkpoint else None
+    fingerprint = train_set.fingerprint() if checkpoint else None  # once: it reads every image
+    resumed = read_checkpoint(checkpoint, fingerprint, config) if checkpoint else None
     if resumed:
         config_now = _with_steps(config, resumed["trainer"]["steps"])
         trainer = Trainer(model, train_set, validation_set, config_now)
@@ -245,16 +246,16 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
 
     def save():
         if checkpoint:
-            write_checkpoint(checkpoint, trainer, train_set, config)
+            write_checkpoint(checkpoint, trainer, fingerprint, config)
 
     run_steps(trainer, save, quiet)
     return trainer.finish(), trainer.history
 
 
 def run_steps(trainer, save, quiet=False):
-    """Take the steps that are left, look at validation images on the way, save now and then.
+    """Take the steps that are left, evaluate on validation images on the way, save now and then.
 
-    ``save`` is called without arguments: every half minute, at a wish to stop, and at the end.
+    ``save`` is called without arguments: every half minute, when a stop was asked for, at the end.
 
     >>> import vit_teach as vt
     >>> images = vt.data.shapes(20, seed=0)
@@ -264,7 +265,8 @@ def run_steps(trainer, save, quiet=False):
     saved after step 2
     """
     history, config = trainer.history, trainer.config
-    looks = {round(trainer.steps * (i + 1) / config.evaluations) for i in range(config.evaluations)}
+    parts = range(1, config.evaluations + 1)
+    milestones = {round(trainer.steps * part / config.evaluations) for part in parts}
     shown = sys.stderr.isatty() and not quiet
     bar = tqdm(total=trainer.steps, initial=trainer.done, unit="step", disable=not shown)
     seconds_before, began, saved_at = history.seconds, time.perf_counter(), time.perf_counter()
@@ -272,12 +274,12 @@ def run_steps(trainer, save, quiet=False):
         while trainer.done < trainer.steps:
             loss, accuracy = trainer.step()
             trainer.losses.append(loss)
-            trainer.hits.append(accuracy)
+            trainer.accuracies.append(accuracy)
             bar.update()
             history.images += config.batch_size
             history.seconds = seconds_before + time.perf_counter() - began
-            if trainer.done in looks:
-                row = trainer.look()
+            if trainer.done in milestones:
+                row = trainer.validate()
                 history.seconds = seconds_before + time.perf_counter() - began
                 if not quiet:
                     bar.write(_line(row, trainer.steps), file=sys.stdout)

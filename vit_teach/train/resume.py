@@ -14,7 +14,6 @@ from .config import TrainConfig
 # rounding: sums are taken in another order).
 WHERE_IT_RUNS = ("device", "threads", "compile")
 
-
 SAVE_SECONDS = 30  # how often a run writes its checkpoint
 
 
@@ -34,7 +33,7 @@ class StopRequest:
         return self
 
     def request(self, *_):
-        """Note the wish, and let the next Ctrl-C through."""
+        """Remember the request, and let the next Ctrl-C through."""
         self.requested = True
         signal.signal(signal.SIGINT, self.previous)
 
@@ -43,23 +42,22 @@ class StopRequest:
             signal.signal(signal.SIGINT, self.previous)
 
 
-def write_checkpoint(path, trainer, train_set, config):
+def write_checkpoint(path, trainer, fingerprint, config):
     """Save a run's state to ``path``; the file is complete or the old one stays.
 
-    >>> write_checkpoint.__name__
-    'write_checkpoint'
+    ``fingerprint`` is that of the training images, ``config`` the settings as they were given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         "trainer": trainer.state_dict(),
         "config": asdict(config),
-        "data": train_set.fingerprint(),
+        "data": fingerprint,
     }
     with written_whole(path) as temporary:
         torch.save(state, temporary)
 
 
-def read_checkpoint(path, train_set, config):
+def read_checkpoint(path, fingerprint, config):
     """The state saved at ``path``, or None if there is no such file.
 
     Only tensors and plain values are read; a file with code in it is refused. Raises
@@ -82,7 +80,7 @@ def read_checkpoint(path, train_set, config):
                 f"{path} holds a run with {name}={settings.get(name)!r}, not {value!r}: "
                 "use the same settings to go on, or another folder to start anew"
             )
-    if state["data"] != train_set.fingerprint():
+    if state["data"] != fingerprint:
         raise ValueError(f"{path} holds a run on other training images: use another folder")
     return state
 

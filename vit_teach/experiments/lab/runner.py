@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from ... import cost, results
 from ...data.drawn import shapes
 from ...paths import RESULTS, ROOT, RUNS
+from ...train.card import card_of_run
 from ...train.evaluation import evaluate
 from ...train.loop import Trainer, train
 from .cells import nothing_more
@@ -70,7 +71,8 @@ def run_cell(experiment, cell, work=None, quiet=True, recorded=None):
     """Train one cell, measure it, and return its card (nothing is written but checkpoints).
 
     ``work`` is the folder of the checkpoint; None keeps none. The test set is looked at once, after
-    all choices. A cell whose training is in ``recorded``, a folder of cards, is not run again.
+    all choices. A cell whose training is in ``recorded``, a folder of cards, is not run again; its
+    cards choose the learning rate, or those of the repository where it has none.
 
     >>> import vit_teach as vt
     >>> from vit_teach.experiments import Experiment, cell
@@ -79,7 +81,7 @@ def run_cell(experiment, cell, work=None, quiet=True, recorded=None):
     >>> run_cell(demo, tiny)["train"]["steps"]
     2
     """
-    cell = with_chosen_rate(cell)
+    cell = with_chosen_rate(cell, recorded or RESULTS)
     train_set, validation_set, test_set = load_sets(cell)
     if recorded is not None and experiment.measure is nothing_more:
         twin = same_training(cell, results.data_entry(train_set), recorded)
@@ -99,30 +101,16 @@ def run_cell(experiment, cell, work=None, quiet=True, recorded=None):
     if cell.test:
         accuracy, loss = evaluate(model, test_set, precision=history.precision)
         metrics |= {"test_accuracy": accuracy, "test_loss": loss}
-    config = cell.config(len(train_set.classes))
-    return results.new_card(
+    return card_of_run(
         experiment.name,
         cell.name,
         seed=cell.seed,
         selection=selection(cell),
         config=cell.settings(),
-        data=results.data_entry(train_set),
-        train={
-            "steps": history.steps,
-            "kept_step": history.kept_step,
-            "epochs": history.images / len(train_set),
-            "wall_s": history.seconds,
-            "images_per_second": history.images_per_second,
-            "precision": history.precision,
-            "threads": history.threads,
-            "command": _command(experiment, cell),
-        },
-        cost={
-            "params": cost.parameters(config),
-            "macs": cost.macs(config),
-            "train_flops": cost.training_flops(config, history.images),
-        },
-        curves={key: [row[key] for row in history.curve] for key in history.curve[0]},
+        model_config=cell.config(len(train_set.classes)),
+        train_set=train_set,
+        history=history,
+        command=_command(experiment, cell),
         metrics=metrics,
     )
 
