@@ -94,6 +94,22 @@ def data_uri(pixels, kind="PNG", **settings):
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
+def red_blue(shares):
+    """Shares (...) from -1 to 1 as pixels (..., 3), uint8: red above 0, blue below, white at 0.
+
+    The scale of ``redBlue`` in pictures.js.
+
+    >>> import torch
+    >>> red_blue(torch.tensor([1.0, 0.0, -1.0])).tolist()
+    [[178, 24, 43], [247, 247, 247], [33, 102, 172]]
+    """
+    import torch
+
+    shares = shares[..., None]
+    ends = torch.where(shares > 0, torch.tensor([178, 24, 43]), torch.tensor([33, 102, 172]))
+    return (247 + shares.abs() * (ends - 247)).round().to(torch.uint8)
+
+
 class BookWidget(anywidget.AnyWidget):
     """A widget that runs in Jupyter and, without Python, on a page of the book.
 
