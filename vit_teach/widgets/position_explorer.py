@@ -6,7 +6,7 @@ import torch
 import traitlets
 
 from ..vit.embedding import RESIZE_RULES
-from .shared.base import BookWidget, data_uri, require
+from .shared.base import BookWidget, data_uri, red_blue, require
 
 LARGEST_SIDE = 16  # rows and columns of a resized grid
 
@@ -36,9 +36,8 @@ def similarity_map(table, grid, place):
     """
     (gh, gw), (row, column) = grid, place
     rows = torch.nn.functional.normalize(table.detach().float().cpu(), dim=1)
-    values = (rows @ rows[row * gw + column]).clamp(-1, 1).reshape(gh, gw, 1)
-    ends = torch.where(values > 0, torch.tensor([178, 24, 43]), torch.tensor([33, 102, 172]))
-    return (247 + values.abs() * (ends - 247)).round().to(torch.uint8).numpy()
+    values = (rows @ rows[row * gw + column]).clamp(-1, 1)
+    return red_blue(values.reshape(gh, gw)).numpy()
 
 
 class PositionExplorer(BookWidget):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import traitlets
 
 from ..data.imageset import MEAN, STD
-from .shared.base import BookWidget, data_uri, require
+from .shared.base import BookWidget, data_uri, red_blue, require
 
 LARGEST_SIDE = 64  # pixels of an image
 LARGEST_PATCH = 8
@@ -64,9 +64,7 @@ def colours(values, scale=None):
     [[[178, 24, 43], [247, 247, 247]]]
     """
     scale = scale or values.abs().max().item() or 1.0
-    share = (values[..., None] / scale).clamp(-1, 1).double()  # (..., P, P, 1)
-    ends = torch.where(share > 0, torch.tensor([178, 24, 43]), torch.tensor([33, 102, 172]))
-    return (247 + share.abs() * (ends - 247)).round().to(torch.uint8)
+    return red_blue((values / scale).clamp(-1, 1).double())
 
 
 class ProjectionExplorer(BookWidget):

@@ -1,7 +1,9 @@
 // Small repairs that the theme's templates do not allow us to make in their HTML.
 document.addEventListener("DOMContentLoaded", () => {
   // A button's spoken name must contain its visible text (WCAG 2.5.3).
-  document.querySelectorAll(".search-button-field[aria-label]").forEach((button) => button.removeAttribute("aria-label"));
+  document
+    .querySelectorAll(".search-button-field[aria-label]")
+    .forEach((button) => button.removeAttribute("aria-label"));
   document.querySelectorAll(".theme-switch-button").forEach((button) => {
     button.removeAttribute("aria-label");
     if (!button.querySelector(".visually-hidden")) {
@@ -10,9 +12,11 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   // What scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
   const makeReachable = () => {
-    document.querySelectorAll("pre, mjx-container, div.math, .output, .pst-scrollable-table-container").forEach((box) => {
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    });
+    document
+      .querySelectorAll("pre, mjx-container, div.math, .output, .pst-scrollable-table-container")
+      .forEach((box) => {
+        if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      });
   };
   makeReachable();
   window.addEventListener("load", () => {

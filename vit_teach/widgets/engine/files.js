@@ -43,8 +43,11 @@ function fromHalf(halves) {
   const numbers = new Float32Array(halves.length);
   const bits = new Uint32Array(numbers.buffer);
   for (let i = 0; i < halves.length; i++) {
-    const half = halves[i], sign = (half & 0x8000) << 16, rest = half & 0x7fff;
-    if (rest < 0x400) numbers[i] = (sign ? -1 : 1) * rest * 2 ** -24; // zero and subnormal
+    const half = halves[i];
+    const sign = (half & 0x8000) << 16;
+    const rest = half & 0x7fff;
+    if (rest < 0x400)
+      numbers[i] = (sign ? -1 : 1) * rest * 2 ** -24; // zero and subnormal
     else if (rest < 0x7c00) bits[i] = sign | ((rest << 13) + 0x38000000);
     else bits[i] = sign | 0x7f800000 | (rest << 13); // infinity and NaN
   }
@@ -107,7 +110,8 @@ function readEntry(name, entry, size) {
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
     fail(`${title} has data_offsets=${show(offsets)}: they must be two whole numbers`);
   }
-  const [begin, end] = offsets, needed = product(shape) * WIDTHS[dtype];
+  const [begin, end] = offsets;
+  const needed = product(shape) * WIDTHS[dtype];
   if (begin > end || end > size) fail(`${title} lies at ${begin}..${end}, outside 0..${size}`);
   if (end - begin !== needed) {
     fail(`${title} has ${end - begin} bytes; shape=${show(shape)} in ${dtype} needs ${needed}`);
@@ -127,10 +131,12 @@ function readTensors(buffer, { entries, start }) {
     reached = end;
   }
   if (reached !== size) fail(`the tensors end at byte ${reached}, the file at ${size}`);
-  return new Map(list.map(({ name, dtype, shape, begin, end }) => {
-    const data = DECODERS[dtype](buffer.slice(start + begin, start + end));
-    return [name, { dtype, shape, data }];
-  }));
+  return new Map(
+    list.map(({ name, dtype, shape, begin, end }) => {
+      const data = DECODERS[dtype](buffer.slice(start + begin, start + end));
+      return [name, { dtype, shape, data }];
+    }),
+  );
 }
 
 /* A safetensors file to { tensors: Map of name -> { dtype, shape, data }, metadata }.
@@ -149,15 +155,18 @@ const CHOICES = {
   class_token: [true, false],
   fc_norm: [true, false],
 };
-const FIELDS = ["kind", "image_size", "patch_size", "mlp_ratio", "dropout"]
-  .concat(COUNTS, Object.keys(CHOICES));
+const FIELDS = ["kind", "image_size", "patch_size", "mlp_ratio", "dropout"].concat(
+  COUNTS,
+  Object.keys(CHOICES),
+);
 
 /* The configuration in the file's header, checked by the rules of ViTConfig, with what follows
    from it: grid_size, num_patches, num_tokens, head_dim, mlp_dim. */
 function readConfig(text) {
   const config = parseObject(text, "the configuration");
   if (config.kind !== "vit") fail(`kind=${show(config.kind)}: this page runs plain ViTs ("vit")`);
-  for (const name of Object.keys(config)) { // an unknown choice could change the model's meaning
+  for (const name of Object.keys(config)) {
+    // an unknown choice could change the model's meaning
     if (!FIELDS.includes(name)) fail(`${show(name)} is not a field of a ViT's configuration`);
   }
   for (const name of ["image_size", "patch_size"]) {
@@ -183,10 +192,15 @@ function readConfig(text) {
   }
   const hidden = typeof config.mlp_ratio === "number" ? Math.trunc(dim * config.mlp_ratio) : 0;
   if (!isSize(hidden)) fail(`mlp_ratio=${show(config.mlp_ratio)} makes no MLP`);
-  const grid = [image[0] / patch[0], image[1] / patch[1]], patches = grid[0] * grid[1];
+  const grid = [image[0] / patch[0], image[1] / patch[1]];
+  const patches = grid[0] * grid[1];
   return {
-    ...config, grid_size: grid, num_patches: patches, num_tokens: patches + +config.class_token,
-    head_dim: dim / heads, mlp_dim: hidden,
+    ...config,
+    grid_size: grid,
+    num_patches: patches,
+    num_tokens: patches + +config.class_token,
+    head_dim: dim / heads,
+    mlp_dim: hidden,
   };
 }
 
@@ -254,7 +268,8 @@ function countMacs(config) {
 /* A file of vit_teach.checkpoints.save, as an ArrayBuffer, to a model:
    { config, metadata, classes, parameters, macs, tensors }. */
 export function modelFromFile(buffer) {
-  const header = readHeader(buffer, FILE_LIMIT), { format, ...texts } = header.metadata;
+  const header = readHeader(buffer, FILE_LIMIT);
+  const { format, ...texts } = header.metadata;
   if (format !== FORMAT) {
     fail(`not written by vit_teach: format=${show(format)} must be ${show(FORMAT)}`);
   }
@@ -268,7 +283,11 @@ export function modelFromFile(buffer) {
     if (name !== "pos_embed" || config.position === "learned") parameters += data.length;
   }
   return {
-    config, metadata, classes: classNames(metadata.classes, config.num_classes),
-    parameters, macs: countMacs(config), tensors,
+    config,
+    metadata,
+    classes: classNames(metadata.classes, config.num_classes),
+    parameters,
+    macs: countMacs(config),
+    tensors,
   };
 }

@@ -11,15 +11,18 @@ const CIFAR10 = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] }
 /* The largest centred piece of width x height with the shape of toWidth x toHeight, as
    PIL.ImageOps.fit finds it: [left, top, right, bottom], rounded to float32 as Pillow's C code. */
 function centreBox(width, height, toWidth, toHeight) {
-  const ratio = width / height, wanted = toWidth / toHeight;
+  const ratio = width / height;
+  const wanted = toWidth / toHeight;
   const w = ratio > wanted ? wanted * height : width;
   const h = ratio < wanted ? width / wanted : height;
-  const left = (width - w) * 0.5, top = (height - h) * 0.5;
+  const left = (width - w) * 0.5;
+  const top = (height - h) * 0.5;
   return [left, top, left + w, top + h].map(Math.fround);
 }
 
 function bicubic(x) {
-  const a = -0.5, d = Math.abs(x);
+  const a = -0.5;
+  const d = Math.abs(x);
   if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
   return d < 2 ? (((d - 5) * d + 8) * d - 4) * a : 0;
 }
@@ -27,8 +30,11 @@ function bicubic(x) {
 /* For each of `to` output pixels: which input pixels it mixes, and how, in units of 1/2^22.
    When the picture shrinks, the filter grows with the step: that is the antialiasing. */
 function filterWeights(from, first, last, to) {
-  const step = Math.fround(last - first) / to, scale = Math.max(step, 1), support = 2 * scale;
-  const starts = new Int32Array(to), weights = [];
+  const step = Math.fround(last - first) / to;
+  const scale = Math.max(step, 1);
+  const support = 2 * scale;
+  const starts = new Int32Array(to);
+  const weights = [];
   for (let i = 0; i < to; i++) {
     const centre = first + (i + 0.5) * step;
     const start = Math.max(0, Math.trunc(centre - support + 0.5));
@@ -37,10 +43,12 @@ function filterWeights(from, first, last, to) {
     for (let x = start; x < stop; x++) exact.push(bicubic((x - centre + 0.5) * (1 / scale)));
     const total = exact.reduce((a, b) => a + b, 0);
     starts[i] = start;
-    weights.push(Int32Array.from(exact, (w) => {
-      const share = (w / total) * 2 ** 22;
-      return Math.trunc(share < 0 ? share - 0.5 : share + 0.5);
-    }));
+    weights.push(
+      Int32Array.from(exact, (w) => {
+        const share = (w / total) * 2 ** 22;
+        return Math.trunc(share < 0 ? share - 0.5 : share + 0.5);
+      }),
+    );
   }
   return { starts, weights };
 }
@@ -50,7 +58,8 @@ function onWhite(rgba) {
   for (let i = 3; i < rgba.length; i += 4) {
     const alpha = rgba[i];
     if (alpha === 255) continue;
-    const over = alpha * 128, under = 255 * 128 - over;
+    const over = alpha * 128;
+    const under = 255 * 128 - over;
     for (let j = i - 3; j < i; j++) {
       const mixed = rgba[j] * over + 255 * under + (128 << 7);
       rgba[j] = alpha ? ((mixed >> 8) + mixed) >> 15 : 255;
@@ -69,7 +78,9 @@ function mixColumns(rgba, width, count, { starts, weights }) {
   for (let row = 0, to = 0; row < count; row++) {
     for (let i = 0; i < starts.length; i++, to += 4) {
       const w = weights[i];
-      let r = HALF, g = HALF, b = HALF;
+      let r = HALF;
+      let g = HALF;
+      let b = HALF;
       for (let k = 0, at = 4 * (row * width + starts[i]); k < w.length; k++, at += 4) {
         const weight = w[k];
         r += rgba[at] * weight;
@@ -91,7 +102,8 @@ function mixRows(sums, rgba, first, count, { starts, weights }) {
     for (let i = 0; i < starts.length; i++) {
       const weight = weights[i][first + row - starts[i]];
       if (!weight) continue; // zero, or not one of this output row's
-      const from = row * length, to = i * length;
+      const from = row * length;
+      const to = i * length;
       for (let k = 0; k < length; k++) sums[to + k] += rgba[from + k] * weight;
     }
   }
@@ -99,7 +111,8 @@ function mixRows(sums, rgba, first, count, { starts, weights }) {
 
 /* RGBA (H, W, 4) to colour planes (3, H, W). */
 function planes(rgba) {
-  const size = rgba.length / 4, out = new Uint8Array(3 * size);
+  const size = rgba.length / 4;
+  const out = new Uint8Array(3 * size);
   for (let i = 0; i < out.length; i++) out[i] = rgba[4 * (i % size) + Math.floor(i / size)];
   return out;
 }
@@ -118,7 +131,8 @@ function* resizeSteps(source, toHeight, toWidth) {
   const last = down.starts[toHeight - 1] + down.weights[toHeight - 1].length;
   const strip = Math.max(1, Math.floor(2 ** 17 / width)); // rows at a time: 0.5 MB of RGBA
   for (let row = down.starts[0]; row < last; row += strip) {
-    const count = Math.min(strip, last - row), rgba = onWhite(source.rows(row, count));
+    const count = Math.min(strip, last - row);
+    const rgba = onWhite(source.rows(row, count));
     mixRows(sums, rowsFirst ? rgba : mixColumns(rgba, width, count, across), row, count, down);
     yield;
   }
@@ -158,7 +172,10 @@ export function resize(rgba, width, height, toHeight, toWidth) {
 
 /* { mean, std } of each channel, as the file's metadata says; without it those of CIFAR-10. */
 export function colourConstants({ metadata: { mean = CIFAR10.mean, std = CIFAR10.std } }) {
-  for (const [name, numbers] of [["mean", mean], ["std", std]]) {
+  for (const [name, numbers] of [
+    ["mean", mean],
+    ["std", std],
+  ]) {
     const good = Array.isArray(numbers) && numbers.length === 3 && numbers.every(Number.isFinite);
     if (!good) fail(`${name}=${show(numbers)} must be three numbers`);
   }
@@ -168,7 +185,9 @@ export function colourConstants({ metadata: { mean = CIFAR10.mean, std = CIFAR10
 
 /* Bytes (3, H, W) to float32 (3, H, W), (x / 255 - mean) / std, rounded at each step as PyTorch. */
 export function normalise(bytes, { mean, std } = CIFAR10) {
-  const pixels = new Float32Array(bytes.length), size = bytes.length / 3, f = Math.fround;
+  const pixels = new Float32Array(bytes.length);
+  const size = bytes.length / 3;
+  const f = Math.fround;
   for (let c = 0; c < 3; c++) {
     const shade = (_, byte) => f(f(byte / 255) - f(mean[c])) / f(std[c]);
     const table = Float32Array.from({ length: 256 }, shade);

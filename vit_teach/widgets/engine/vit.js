@@ -16,6 +16,8 @@ const LAYER_NORM_EPS = 1e-6; // as in vit_teach.encoder
    PyTorch keeps weights as (out, in), so both rows of each dot product are contiguous as they are.
    Two rows times four columns at once: 6 numbers loaded for 8 multiply-adds, and the 8 sums stay
    in registers. Past the edge the last row or column is simply computed again. */
+/* eslint-disable one-var -- the block is laid out by hand, so that the sums stand side by side */
+// prettier-ignore
 function multiplyBlock(out, a, w, bias, size, rowFrom, rowTo, colFrom, colTo) {
   const { cols, inner } = size, lastRow = rowTo - 1, lastCol = colTo - 1;
   for (let c = colFrom; c < colTo; c += 4) {
@@ -38,16 +40,20 @@ function multiplyBlock(out, a, w, bias, size, rowFrom, rowTo, colFrom, colTo) {
     }
   }
 }
+/* eslint-enable one-var */
 
-const ROWS_AT_ONCE = 64, MACS_AT_ONCE = 4e6; // a block takes a few milliseconds
+const ROWS_AT_ONCE = 64;
+const MACS_AT_ONCE = 4e6; // a block takes a few milliseconds
 
 /* a (rows, inner) @ w (cols, inner)^T + bias -> (rows, cols); pauses between blocks. */
 function* multiply(a, w, bias, rows, cols, inner) {
-  const out = new Float32Array(rows * cols), size = { cols, inner };
+  const out = new Float32Array(rows * cols);
+  const size = { cols, inner };
   const width = 4 * Math.max(1, Math.floor(MACS_AT_ONCE / (ROWS_AT_ONCE * inner * 4)));
   for (let r = 0; r < rows; r += ROWS_AT_ONCE) {
     for (let c = 0; c < cols; c += width) {
-      const rowTo = Math.min(r + ROWS_AT_ONCE, rows), colTo = Math.min(c + width, cols);
+      const rowTo = Math.min(r + ROWS_AT_ONCE, rows);
+      const colTo = Math.min(c + width, cols);
       multiplyBlock(out, a, w, bias, size, r, rowTo, c, colTo);
       yield;
     }
@@ -57,17 +63,21 @@ function* multiply(a, w, bias, rows, cols, inner) {
 
 /* x (rows, in) through the linear layer `name` of the model -> (rows, out). */
 function* linear(model, name, x, rows) {
-  const weight = model.tensors.get(`${name}.weight`), bias = model.tensors.get(`${name}.bias`).data;
+  const weight = model.tensors.get(`${name}.weight`);
+  const bias = model.tensors.get(`${name}.bias`).data;
   const [cols, ...input] = weight.shape;
   return yield* multiply(x, weight.data, bias, rows, cols, product(input)); // (rows, out)
 }
 
 /* Each row of x (rows, D) to mean 0 and variance 1, then scaled and shifted. */
 function layerNorm(model, name, x, rows) {
-  const weight = model.tensors.get(`${name}.weight`).data, D = weight.length;
-  const bias = model.tensors.get(`${name}.bias`).data, out = new Float32Array(x.length);
+  const weight = model.tensors.get(`${name}.weight`).data;
+  const D = weight.length;
+  const bias = model.tensors.get(`${name}.bias`).data;
+  const out = new Float32Array(x.length);
   for (let from = 0; from < rows * D; from += D) {
-    let mean = 0, variance = 0;
+    let mean = 0;
+    let variance = 0;
     for (let i = 0; i < D; i++) mean += x[from + i];
     mean /= D;
     for (let i = 0; i < D; i++) variance += (x[from + i] - mean) ** 2;
@@ -80,7 +90,8 @@ function layerNorm(model, name, x, rows) {
 /* Softmax of each row of x (rows, cols), in place. */
 function softmax(x, rows, cols) {
   for (let from = 0; from < rows * cols; from += cols) {
-    let most = -Infinity, total = 0;
+    let most = -Infinity;
+    let total = 0;
     for (let i = from; i < from + cols; i++) most = Math.max(most, x[i]);
     for (let i = from; i < from + cols; i++) total += x[i] = Math.exp(x[i] - most);
     for (let i = from; i < from + cols; i++) x[i] /= total;
@@ -90,12 +101,14 @@ function softmax(x, rows, cols) {
 
 /* The normal distribution P(X <= x) at multiples of 1/64, and its slope times 1/64, interleaved.
    For x > 0: 1/2 + density(x) (x + x^3/3 + x^5/15 + ...), a sum of positive terms. */
-const REACH = 6, PER_UNIT = 64; // beyond 6 the probability is 0 or 1 to nine digits
+const REACH = 6;
+const PER_UNIT = 64; // beyond 6 the probability is 0 or 1 to nine digits
 const NORMAL = new Float64Array(2 * (2 * REACH * PER_UNIT + 2));
 for (let i = 0; i < NORMAL.length / 2; i++) {
-  const x = i / PER_UNIT - REACH, density = Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
+  const x = i / PER_UNIT - REACH;
+  const density = Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
   let sum = 0;
-  for (let n = 1, term = Math.abs(x); term > 1e-17; n += 2, term *= x * x / n) sum += term;
+  for (let n = 1, term = Math.abs(x); term > 1e-17; n += 2, term *= (x * x) / n) sum += term;
   NORMAL[2 * i] = 0.5 + Math.sign(x) * density * sum;
   NORMAL[2 * i + 1] = density / PER_UNIT;
 }
@@ -107,8 +120,11 @@ export function gelu(x) {
     const value = x[i];
     if (value <= -REACH) x[i] = 0;
     else if (value < REACH) {
-      const place = (value + REACH) * PER_UNIT, left = Math.floor(place), k = 2 * left;
-      const t = place - left, u = 1 - t;
+      const place = (value + REACH) * PER_UNIT;
+      const left = Math.floor(place);
+      const k = 2 * left;
+      const t = place - left;
+      const u = 1 - t;
       const ends = NORMAL[k] * (1 + 2 * t) * u * u + NORMAL[k + 2] * t * t * (1 + 2 * u);
       x[i] = value * (ends + t * u * (NORMAL[k + 1] * u - NORMAL[k + 3] * t));
     }
@@ -144,7 +160,8 @@ function patchify(pixels, { in_channels: C, image_size: [H, W], patch_size: [ph,
 /* Patch vectors (N, D) to tokens (T, D): class token in front, positions added. Equation 1. */
 function addPositions(model, patches) {
   const { num_tokens: T, embed_dim: D, class_token: first } = model.config;
-  const x = new Float32Array(T * D), positions = model.tensors.get("pos_embed")?.data;
+  const x = new Float32Array(T * D);
+  const positions = model.tensors.get("pos_embed")?.data;
   if (first) x.set(model.tensors.get("cls_token").data);
   x.set(patches, first ? D : 0);
   return positions ? add(x, positions) : x; // (T, D)
@@ -166,10 +183,18 @@ function splitHeads(qkv, T, D, h) {
 
 /* Softmax(q k^T / sqrt(h)) of each head: equation 6. */
 function* attentionWeights(q, k, heads, T, h) {
-  const weights = new Float32Array(heads * T * T), scale = h ** -0.5;
+  const weights = new Float32Array(heads * T * T);
+  const scale = h ** -0.5;
   for (let head = 0; head < heads; head++) {
     const part = (x) => x.subarray(head * T * h, (head + 1) * T * h); // (T, h)
-    const scores = yield* multiply(part(q).map((n) => n * scale), part(k), null, T, T, h); // (T, T)
+    const scores = yield* multiply(
+      part(q).map((n) => n * scale),
+      part(k),
+      null,
+      T,
+      T,
+      h,
+    ); // (T, T)
     weights.set(softmax(scores, T, T), head * T * T);
   }
   return weights; // (H, T, T)
@@ -177,7 +202,8 @@ function* attentionWeights(q, k, heads, T, h) {
 
 /* A v of each head, heads side by side again: equation 7. */
 function* mixValues(weights, v, heads, T, h) {
-  const mixed = new Float32Array(T * heads * h), turned = new Float32Array(h * T);
+  const mixed = new Float32Array(T * heads * h);
+  const turned = new Float32Array(h * T);
   for (let head = 0; head < heads; head++) {
     for (let t = 0; t < T; t++) {
       for (let i = 0; i < h; i++) turned[i * T + t] = v[(head * T + t) * h + i]; // (h, T)
@@ -197,7 +223,11 @@ function* encoderBlock(model, name, x, keep) {
   const normal = layerNorm(model, `${name}.norm1`, x, T); // (T, D)
   const qkv = yield* linear(model, `${name}.attn.qkv`, normal, T); // (T, 3D)
   const [q, k, v] = splitHeads(qkv, T, D, h); // (H, T, h) each
-  for (const [letter, data] of [["q", q], ["k", k], ["v", v]]) {
+  for (const [letter, data] of [
+    ["q", q],
+    ["k", k],
+    ["v", v],
+  ]) {
     yield keep(`${name}.attn.${letter}`, [H, T, h], data);
   }
   const weights = yield* attentionWeights(q, k, H, T, h); // (H, T, T)
@@ -228,12 +258,14 @@ function pool(model, x) {
 /* The forward pass as a generator. It yields the name of each intermediate as it is ready, and
    undefined at places in between where the caller may pause; it returns what forward returns. */
 export function* stages(model, pixels) {
-  const { config } = model, { num_tokens: T, num_patches: N, embed_dim: D } = config;
+  const { config } = model;
+  const { num_tokens: T, num_patches: N, embed_dim: D } = config;
   const shape = [config.in_channels, ...config.image_size];
   if (!(pixels instanceof Float32Array) || pixels.length !== product(shape)) {
     fail(`pixels must be a Float32Array of ${show(shape)}, ${product(shape)} numbers`);
   }
-  const out = {}, times = {};
+  const out = {};
+  const times = {};
   let then = performance.now();
   const keep = (name, shape, data) => {
     const now = performance.now();

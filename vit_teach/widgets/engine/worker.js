@@ -9,7 +9,7 @@
 
 /* Run a generator to its end, letting the page breathe whenever `budget` milliseconds are over. */
 export async function inSlices(generator, onStage = () => {}, budget = 10) {
-  for (let start = performance.now(); ; ) {
+  for (let start = performance.now(); ;) {
     const { done, value } = generator.next();
     if (done) return value;
     if (value) onStage(value);
@@ -51,7 +51,8 @@ function* runSteps(model, picture) {
    Messages out: { type: "ready" } once, then { id, type: "loaded", model }, { id, type: "stage",
    name }, { id, type: "result", result } or { id, type: "error", message }. */
 export function serve(scope) {
-  let model = null, queue = Promise.resolve();
+  let model = null;
+  let queue = Promise.resolve();
   async function answer({ id, type, file, picture }) {
     if (type === "load") {
       const { loaded, said } = await loadModel(file);
@@ -66,7 +67,8 @@ export function serve(scope) {
       if (value) scope.postMessage({ id, type: "stage", name: value });
     }
   }
-  scope.onmessage = ({ data }) => { // one after the other, in the order of arrival
+  scope.onmessage = ({ data }) => {
+    // one after the other, in the order of arrival
     const refuse = ({ message }) => scope.postMessage({ id: data.id, type: "error", message });
     queue = queue.then(() => answer(data)).catch(refuse);
   };
@@ -115,7 +117,8 @@ function parcel(picture) {
 
 function workerEngine(worker) {
   const waiting = new Map();
-  let last = 0, stopped = null; // the number of the last question, and why there will be no more
+  let last = 0;
+  let stopped = null; // the number of the last question, and why there will be no more
   const ask = async (message, transfer, onStage) => {
     if (stopped) fail(stopped);
     const id = ++last;
@@ -149,17 +152,23 @@ function workerEngine(worker) {
 }
 
 function slicedEngine() {
-  let model = null, queue = Promise.resolve();
+  let model = null;
+  let queue = Promise.resolve();
   const next = (work) => (queue = queue.catch(() => {}).then(work));
   return {
     mode: "slices",
-    load: (file) => next(async () => {
-      const { loaded, said } = await loadModel(file);
-      model = loaded;
-      return said;
-    }),
+    load: (file) =>
+      next(async () => {
+        const { loaded, said } = await loadModel(file);
+        model = loaded;
+        return said;
+      }),
     run: (picture, onStage) => next(() => inSlices(runSteps(model, picture), onStage)),
-    close: () => { next(() => { model = null; }); },
+    close: () => {
+      next(() => {
+        model = null;
+      });
+    },
   };
 }
 

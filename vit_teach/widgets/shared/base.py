@@ -14,6 +14,8 @@ from pathlib import Path
 
 import anywidget
 
+from ...paths import written_whole
+
 SHARED = Path(__file__).parent
 FOLDER = SHARED.parent  # of the widgets
 STYLE = "widgets.css"
@@ -94,6 +96,22 @@ def data_uri(pixels, kind="PNG", **settings):
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
+def red_blue(shares):
+    """Shares (...) from -1 to 1 as pixels (..., 3), uint8: red above 0, blue below, white at 0.
+
+    The scale of ``redBlue`` in pictures.js.
+
+    >>> import torch
+    >>> red_blue(torch.tensor([1.0, 0.0, -1.0])).tolist()
+    [[178, 24, 43], [247, 247, 247], [33, 102, 172]]
+    """
+    import torch
+
+    shares = shares[..., None]
+    ends = torch.where(shares > 0, torch.tensor([178, 24, 43]), torch.tensor([33, 102, 172]))
+    return (247 + shares.abs() * (ends - 247)).round().to(torch.uint8)
+
+
 class BookWidget(anywidget.AnyWidget):
     """A widget that runs in Jupyter and, without Python, on a page of the book.
 
@@ -166,17 +184,16 @@ class BookWidget(anywidget.AnyWidget):
             call_script("define", self.MODULE, module_source(self.MODULE)),
             *(call_script("give", name, text) for name, text in self.files().items()),
         ]
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(
+        text = (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{html.escape(title)}</title>"
             f"<style>{(SHARED / STYLE).read_text('utf-8')}</style>"
             + "".join(f"<script>{script}</script>" for script in scripts)
-            + f"</head><body><main>{self.static_html()}</main></body></html>",
-            encoding="utf-8",
+            + f"</head><body><main>{self.static_html()}</main></body></html>"
         )
-        temporary.replace(path)
+        with written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         return path
 
     def _repr_mimebundle_(self, **settings):
