@@ -44,7 +44,7 @@ def test_the_same_training_is_not_run_again(first, monkeypatch):
 
 
 def test_where_the_best_evaluation_was_the_last_both_rules_keep_the_same(tmp_path):
-    """A run that keeps the last step's weights is another's that kept the best, if that was last."""
+def test_where_the_best_evaluation_was_the_last_both_rules_keep_it(tmp_path):
     kept_best = cell("cnn", 64, **{**TINY, "evaluations": 1}, keep="best")
     assert runner.cell_in_process(experiment("best"), kept_best, tmp_path, tmp_path / "work") == 0
     kept_last = cell("cnn", 64, labels={"rule": "last"}, **{**TINY, "evaluations": 1})
