@@ -43,7 +43,6 @@ def test_the_same_training_is_not_run_again(first, monkeypatch):
     assert core_hours([card]) == core_hours([card, copy]) > 0
 
 
-def test_where_the_best_evaluation_was_the_last_both_rules_keep_the_same(tmp_path):
 def test_where_the_best_evaluation_was_the_last_both_rules_keep_it(tmp_path):
     kept_best = cell("cnn", 64, **{**TINY, "evaluations": 1}, keep="best")
     assert runner.cell_in_process(experiment("best"), kept_best, tmp_path, tmp_path / "work") == 0
