@@ -669,6 +669,6 @@ def test_one_flipped_bit_of_a_png_is_an_error_and_never_a_crash(small):
 def test_a_png_of_another_size_or_cut_off_is_named():
     file = io.BytesIO()
     Image.new("RGB", (48, 32)).save(file, "PNG")
-    for data, reason in ((file.getvalue(), "of size"), (file.getvalue()[:60], "damaged")):
+    for picture, reason in ((file.getvalue(), "of size"), (file.getvalue()[:60], "damaged")):
         with pytest.raises(cifar.DataError, match=reason):
-            cifar.decode([data])
+            cifar.decode([picture])
