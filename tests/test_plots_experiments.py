@@ -55,10 +55,9 @@ def test_a_model_has_one_colour_in_lines_and_bars_and_its_plain_name():
     rows = [row(model, x, 0.5) for model in ("cnn", "other", "vit") for x in (1, 2)]
     lines = plots.result_lines(rows, "x", style="model")
     bars = plots.result_bars([r for r in rows if r["model"] != "other"], "x")
-    by_name = {text.get_text(): line for text, line in
-               zip(lines.legends[0].get_texts(), lines.legends[0].get_lines(), strict=True)}  # fmt: skip
-    patches = dict(zip([text.get_text() for text in bars.legends[0].get_texts()],
-                       bars.legends[0].get_patches(), strict=True))  # fmt: skip
+    told = [[text.get_text() for text in drawn.legends[0].get_texts()] for drawn in (lines, bars)]
+    by_name = dict(zip(told[0], lines.legends[0].get_lines(), strict=True))
+    patches = dict(zip(told[1], bars.legends[0].get_patches(), strict=True))
     assert list(patches) == ["CNN", "ViT"]
     for name, patch in patches.items():
         line = by_name[f"{name}, {name.lower()}"]
