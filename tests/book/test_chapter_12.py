@@ -103,7 +103,7 @@ def test_the_optional_cell_runs_on_a_file_with_random_weights(tmp_path):
     block = next(
         code
         for code in chapters.FENCE.findall(chapters.markdown(NAME))
-        if "vt.weights.released.load" in code
+        if "vt.weights.load(" in code
     )
     for old, new in {
         'name = "timm:vit_tiny_patch16_224.augreg_in21k"': f"name = {str(path)!r}",

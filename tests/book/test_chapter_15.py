@@ -51,14 +51,6 @@ def test_cells_that_show_a_change_are_short():
         assert len(body.rstrip().splitlines()) <= 12, name
 
 
-@pytest.mark.parametrize("power", [1, 1.5, 2, 3])
-def test_the_exponent_of_a_power_law(power):
-    exponent = chapter()["exponent"]
-    tokens = [64, 100, 1000, 4096]
-    assert exponent(tokens, [7 * n**power for n in tokens]) == pytest.approx(power)
-    assert exponent(tokens, [1.0, 2.0, 1.0, 2.0]) < 0.5
-
-
 def test_the_formula_of_a_block_is_the_packages():
     config = vt.ViTConfig(image_size=24, patch_size=4, embed_dim=20, depth=1, num_heads=2)
     rows = [row for row in vt.cost.breakdown(config) if row["part"].startswith("blocks.0")]

@@ -12,7 +12,7 @@ import pytest
 EXERCISES = {
     "03_linear_projection": 4, "04_positions": 5, "05_attention": 5, "06_encoder": 4,
     "07_hybrid": 5, "08_training": 5, "09_recipe": 3, "10_inductive_bias": 6, "11_data_size": 3,
-    "12_transfer": 3, "13_scale": 3, "14_attention_maps": 3, "15_strengths_limits": 3,
+    "12_transfer": 3, "13_scale": 3, "14_attention_maps": 3, "15_strengths_limits": 2,
 }  # fmt: skip
 ALLOWED_IMPORTS = {"vit_teach", "torch", "torchvision", "matplotlib"}
 
