@@ -78,7 +78,7 @@ def test_a_row_of_numbers_can_be_chosen_and_is_marked(page):
     rows.click(position={"x": 50, "y": rows.bounding_box()["height"] * 40.5 / 64})
     assert drawn(page).locator(".vt-rows .vt-ring").get_attribute("y") == "40"
     assert drawn(page).locator(".vt-control", has_text="Token").locator("input").input_value() == "40"
-    assert re.match(r"−\d.*\+\d", page.locator(".vt-view .vt-legend").inner_text())
+    assert re.match(r"−\d.*\s\+\d", page.locator(".vt-view .vt-legend").inner_text())
 
 
 def test_a_worker_that_died_is_replaced(page):
