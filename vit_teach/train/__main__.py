@@ -45,26 +45,15 @@ def make_parser():
     add = parser.add_argument
     small = [name for name in zoo.names() if name.startswith("CIFAR-")]
     add("--preset", required=True, metavar="NAME", help="which model: " + ", ".join(small))
-    add(
-        "--dataset",
-        default="cifar10",
-        metavar="NAME",
+    add("--dataset", default="cifar10", metavar="NAME",
         help="cifar10, cifar100 ('make data' fetches them), shapes (built in, drawn by code) or "
-        "the path of a folder with one sub-folder of pictures for each class (default: cifar10)",
-    )
+        "the path of a folder with one sub-folder of pictures for each class (default: cifar10)")
     add("--out", required=True, type=Path, metavar="FOLDER", help="where to write the results")
-    add(
-        "--validation",
-        type=int,
-        default=5000,
-        help="training images held out to watch progress (default: %(default)s)",
-    )
-    add(
-        "--shuffle-labels",
-        action="store_true",
+    add("--validation", type=int, default=5000,
+        help="training images held out to watch progress (default: %(default)s)")
+    add("--shuffle-labels", action="store_true",
         help="a control: the labels of the training images change places at random, so that there "
-        "is nothing to learn but the images one by one",
-    )
+        "is nothing to learn but the images one by one")
     add_settings(parser)
     return parser  # fmt: skip
 

@@ -33,42 +33,34 @@ class TrainConfig:
 
     steps: int | None = setting(None, "train for so many steps (exactly repeatable)")
     epochs: float | None = setting(None, "train for so many passes over the images")
-    minutes: float | None = setting(None, "train for about this long; the speed is measured first")
+    minutes: float | None = setting(
+        None, "train for about this long; the speed is measured first")
     batch_size: int = setting(128, "images in one step")
     optimizer: str = setting(
-        "muon",
-        "muon turns the matrices of the blocks, muon-conv filters too; the rest is adamw's",
-        OPTIMIZERS,
-    )
+        "muon", "muon turns the matrices of the blocks, muon-conv filters too; the rest is adamw's",
+        OPTIMIZERS)
     learning_rate: float = setting(3e-3, "at its peak")
     weight_decay: float = setting(
-        0.05, "how far each step shrinks the weights, times the learning rate"
-    )
+        0.05, "how far each step shrinks the weights, times the learning rate")
     warmup: float = setting(0.05, "part of the steps in which the rate rises from zero")
     schedule: str = setting(
-        "cosine",
-        "how the rate goes after the warm-up: along a cosine to zero, level and then "
-        "straight to zero, or level to the end",
-        SCHEDULES,
-    )
+        "cosine", "how the rate goes after the warm-up: along a cosine to zero, level and then "
+        "straight to zero, or level to the end", SCHEDULES)
     label_smoothing: float = setting(0.1, "share of the target that goes to all classes alike")
     clip: float = setting(1.0, "the largest norm of a step's gradient; a longer one is shortened")
-    average: float = setting(0.998, "how slowly the averaged weights follow, 0 for no averaging")
+    average: float = setting(
+        0.998, "how slowly the averaged weights follow, 0 for no averaging")
     augment: str = setting(
-        "basic", "how training images are altered; basic is crop and flip", POLICIES
-    )
+        "basic", "how training images are altered; basic is crop and flip", POLICIES)
     precision: str = setting(
-        "auto", "of matrix products; auto takes bfloat16 where the processor has it", PRECISIONS
-    )
+        "auto", "of matrix products; auto takes bfloat16 where the processor has it", PRECISIONS)
     compile: bool = setting(
-        False, "let PyTorch compile the model: a wait, then some faster; needs a C++ compiler"
-    )
+        False, "let PyTorch compile the model: a wait, then some faster; needs a C++ compiler")
     device: str = setting("auto", "auto, cpu, cuda or mps")
     threads: int | None = setting(None, "CPU threads (None: all cores)")
     evaluations: int = setting(10, "how often the validation images are evaluated on the way")
     keep: str = setting(
-        "last", "the weights of the last step, or of the best evaluation on the way", KEEP
-    )
+        "last", "the weights of the last step, or of the best evaluation on the way", KEEP)
     seed: int = setting(0, "starts every random choice")
 
     def __post_init__(self):
