@@ -59,10 +59,10 @@ export default [
   ...EACH.map((file) => joined(file, SHARED, [])),
   ...ENGINE.map((file, i) => joined(file, ENGINE.slice(0, i), ENGINE.slice(i + 1))),
   {
-    // Scripts of a page, not modules. Plotly comes from its own script.
+    // Scripts of a page, not modules. Plotly and Sphinx come from their own.
     files: [`${WIDGETS}/shared/host.js`, "book/_ext/static/*.js"],
     languageOptions: {
-      globals: { ...globals.browser, Plotly: "readonly" },
+      globals: { ...globals.browser, Plotly: "readonly", DOCUMENTATION_OPTIONS: "readonly" },
       sourceType: "script",
     },
   },

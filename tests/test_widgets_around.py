@@ -45,9 +45,8 @@ def test_the_sites_plate_behind_figures_stays_off_widgets(open_widget):
     page.evaluate("document.querySelector('main').outerHTML += '<div class=cell_output></div>'")
     page.evaluate("document.querySelector('.cell_output').append(document.querySelector('figure'))")
     page.add_style_tag(content=SITE_STYLE.read_text("utf-8"))
-    sizes = (
-        "(all) => all.map((i) => [getComputedStyle(i).padding, getComputedStyle(i).borderWidth])"
-    )
+    sizes = """(all) => all.map((image) => getComputedStyle(image))
+      .map(({ padding, borderWidth }) => [padding, borderWidth])"""
     images = page.locator("figure img")  # the samples, and those that stand in without a script
     assert images.count() >= 8
     assert set(map(tuple, images.evaluate_all(sizes))) == {("0px", "0px")}
@@ -123,3 +122,32 @@ def test_forced_colours_leave_what_means_a_number(name, open_widget):
         assert page.evaluate(chosen) == "solid"
     else:
         assert colours(page, ".vt-live .vt-legend span") > 20
+
+
+def test_a_phone_shows_the_image_large_and_the_answers_side_by_side(open_widget):
+    page = open_widget("projection")
+    page.set_viewport_size({"width": 390, "height": 800})
+    edges = "(all) => all.map((box) => [box.offsetTop, box.offsetWidth])"
+    boxes = drawn(page).locator(".vt-trio > div").evaluate_all(edges)
+    assert boxes[1][0] == boxes[2][0] > boxes[0][0] and boxes[0][1] > 2 * boxes[1][1]
+
+
+def test_a_table_of_nothing_but_ones_does_not_open(open_widget):
+    page = open_widget("position")
+    table = page.get_by_role("region", name="Lengths of the rows")
+    assert table.count() == 0 and "as they are" in page.locator(".vt-value").first.inner_text()
+    page.get_by_role("slider").first.press("ArrowRight")
+    assert drawn(page).get_by_role("region", name="Lengths of the rows").count() == 1
+
+
+def test_a_number_out_of_range_is_answered_and_fields_fit_a_finger(open_widget):
+    page = open_widget("attention")
+    page.set_viewport_size({"width": 390, "height": 800})
+    field = page.locator(".vt-field").first
+    assert drawn(page).locator(".vt-field").first.bounding_box()["height"] >= 24
+    field.fill("1e9")
+    assert "from −100 to 100" in page.locator("[role=status]").first.inner_text()
+    page.set_viewport_size({"width": 640, "height": 800})  # 1280 pixels at twice the size
+    frame = drawn(page).locator(".vt-live").bounding_box()
+    last = page.locator(".vt-steps tbody tr:first-child td").last.bounding_box()
+    assert last["x"] + last["width"] <= frame["x"] + frame["width"]

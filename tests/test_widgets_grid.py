@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from vit_teach import results
+from vit_teach import paths, results
 from vit_teach.experiments import rows
 from vit_teach.widgets import GridExplorer
 from vit_teach.widgets.grid_explorer import SEEN
@@ -153,3 +153,47 @@ def test_no_two_ticks_look_the_same(run, low, high, digits):
     ticks = run("grid_explorer", "(m, [low, high]) => m.ticks(low, high)", [low, high])
     assert run("grid_explorer", "(m, [ticks]) => m.decimals(ticks)", [ticks]) == digits
     assert len({f"{100 * tick:.{digits}f}" for tick in ticks}) == len(ticks)
+
+
+RECORDED = sorted(folder.name for folder in paths.RESULTS.iterdir() if folder.is_dir())
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_no_two_lines_look_alike(run, name):
+    cards = results.recorded(name)
+    widget = GridExplorer(cards)
+    for x in [*widget.labels, SEEN]:
+        widget.x = x
+        call = """(m, state) => {
+          const values = state.labels.map((_, i) => [...new Set(state.cells.map((c) => c.at[i]))]);
+          return [...m.looks({ ...state, values }, m.lines(state)).values()];
+        }"""
+        found = run("grid_explorer", call, state_of(widget))
+        shown = ["colour", "shape", "kind"]  # along a row of words no line is drawn, only marks
+        if x == SEEN or all(isinstance(c["at"][widget.labels.index(x)], (int, float))
+                            for c in widget.cells):  # fmt: skip
+            shown.append("dash")
+        marks = [tuple(look[part] for part in shown) for look in found]
+        assert found and len(set(marks)) == len(marks), x
+
+
+def test_a_model_has_one_colour(run):
+    widget = GridExplorer(results.recorded("data_size"))
+    values = [sorted({str(cell["at"][i]) for cell in widget.cells}) for i in range(3)]
+    call = """(m, [state, values]) => {
+      const lines = m.lines(state), looks = m.looks({ ...state, values }, lines);
+      return lines.map((line) => [line.at, looks.get(line.key).colour]);
+    }"""
+    model = widget.labels.index("model")
+    found = {(at[model], colour) for at, colour in run("grid_explorer", call,
+             [state_of(widget), values])}  # fmt: skip
+    assert len(found) == len({colour for _, colour in found}) == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0.0005, 0.256, [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]),
+     (500, 45000, [500, 1000, 2000, 5000, 10000, 20000]), (1, 1e6, [10**k for k in range(7)])],
+)  # fmt: skip
+def test_a_wide_axis_has_numbers_all_along(run, low, high, ticks):
+    assert run("grid_explorer", "(m, [low, high]) => m.decades(low, high)", [low, high]) == ticks

@@ -248,3 +248,19 @@ def test_it_answers_at_once(explorer):
       });
     })"""
     assert min(explorer.page.evaluate(measure) for _ in range(6)) < 50
+
+
+def test_the_plot_of_learning_rates_has_true_numbers_and_pale_neighbours(browser, tmp_path):
+    saved = Saved(browser, tmp_path, GridExplorer(vt.results.recorded("learning_rate")))
+    page = saved.page
+    texts = page.locator(".vt-chart > g[aria-hidden] text").all_text_contents()
+    assert {"0.001", "0.01", "0.1"} <= set(texts)
+    heads = page.locator(".vt-live thead th").all_text_contents()
+    assert heads[1:3] == ["0.0005", "0.001"] and len(set(heads)) == len(heads)
+    page.locator(".vt-lines button").nth(2).hover()
+    shades = "(all) => all.map((g) => getComputedStyle(g).opacity)"
+    seen = page.locator(".vt-chart [data-line]").evaluate_all(shades)
+    assert seen[2] == "1" and set(seen[:2] + seen[3:]) == {"0.25"}
+    page.locator(".vt-lines button").nth(1).focus()
+    assert page.locator(".vt-chart [data-line]").evaluate_all(shades)[1] == "1"
+    saved.close()

@@ -3,15 +3,18 @@
 - vit_execute: runs the chapters side by side and keys their cache by the package and its data.
 - vit_results: recorded numbers in the prose.
 - vit_repository: links and launch buttons of the repository that builds the site.
+- vit_page: what makes the finished HTML lighter, and how a link to it looks elsewhere.
 - this file: scripts and styles, MathJax and plotly as local files, repairs of the theme's HTML.
 """
 
+import html
 import importlib.util
 import re
 import shutil
 from pathlib import Path
 
 import vit_execute
+import vit_page
 import vit_repository
 import vit_results
 from docutils import nodes
@@ -25,7 +28,7 @@ LOG = logging.getLogger(__name__)
 
 # A page gets the scripts and styles of a row when its HTML contains the row's mark.
 FILES_BY_MARK = {
-    'class="vt-plotly"': ("vt/plotly.min.js", "vt/vt-plotly.js"),
+    'class="vt-plotly"': ("vt/vt-plotly.js",),  # which loads plotly.min.js when it is scrolled to
     'class="vt-widget"': ("vt/vt-host.js", f"vt/{widgets.STYLE}"),
 }
 
@@ -153,14 +156,30 @@ def finish_page(app, pagename, templatename, context, doctree) -> None:
     if body:
         context["body"] = CHAPTER_META.sub(r'<p class="chapter-meta">\1', body, count=1)
     context["script_files"] = wanted_scripts(context.get("script_files", []))
+    add_share_tags(app, pagename, context, doctree)
+
+
+def add_share_tags(app, pagename, context, doctree) -> None:
+    """Say how a link to the page looks elsewhere; the first page's title says the book's once."""
+    title = re.sub("<[^>]+>", "", context.get("title") or "")
+    if html.unescape(title) == context.get("docstitle"):
+        context["docstitle"] = ""
+    description = vit_page.describe(doctree, CHAPTER_META)
+    picture = "_static/vt/share.png"
+    repo = vit_repository.repository()
+    address = repo.site + picture if repo else context["pathto"](picture, True)
+    tags = vit_page.share_tags(html.unescape(title), description, address)
+    context["metatags"] = (context.get("metatags") or "") + tags
 
 
 def setup(app) -> dict:
     """Register the extension."""
     vit_results.setup(app)
     app.add_css_file("vt/vit.css")
+    app.add_css_file("vt/icons.css")
     app.add_js_file("vt/vit.js", loading_method="defer")
     app.connect("config-inited", configure, priority=900)
+    app.connect("builder-inited", vit_page.wrap_templates)
     app.connect("env-before-read-docs", vit_execute.run_uncached)
     app.connect("doctree-resolved", check_alternatives)
     app.connect("html-page-context", vit_repository.add_launch_buttons, priority=600)

@@ -25,6 +25,12 @@ class Repository:
     def url(self) -> str:
         return f"{self.server}/{self.name}"
 
+    @property
+    def site(self) -> str:
+        """Where GitHub Pages shows what is built."""
+        owner, name = self.name.split("/")
+        return f"https://{owner.lower()}.github.io/{name}/"
+
     def launch_links(self, pagename: str) -> list[tuple[str, str, str]]:
         """(text, icon, address) for each place where the notebook of a page can be run."""
         path = f"{pagename}.ipynb"

@@ -62,6 +62,8 @@ def watch(page, base: str) -> Seen:
 def load(page, url: str) -> None:
     page.goto(url)
     page.evaluate(SETTLED)
+    for figure in page.locator("figure.vt-plotly").all():
+        figure.scroll_into_view_if_needed()  # it is drawn when the reader comes near
     page.wait_for_function(DRAWN)
 
 

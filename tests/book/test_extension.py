@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import nbformat
 import pages
 import pytest
+from PIL import Image
 
 from vit_teach.site.figure_html import figure_html
 
@@ -15,6 +16,7 @@ sys.path.insert(0, str(pages.ROOT / "book" / "_ext"))
 
 import vit_book  # noqa: E402
 import vit_execute  # noqa: E402
+import vit_page  # noqa: E402
 import vit_repository  # noqa: E402
 
 
@@ -111,3 +113,21 @@ def test_a_label_cannot_end_the_script():
     page = figure_html(figure)
     assert page.count("</script>") == 1
     assert 'aria-label="a &quot;quoted&quot; alt"' in page
+
+
+HEAVY = """<script defer src="../_static/scripts/fontawesome.js?digest=5"></script>
+<script src="../_static/searchtools.js"></script><script src="../searchindex.js"></script>
+<script src="../_static/vt/vit.js"></script><th class="head"></th>
+<img alt="a" src="../_images/a.png"/><img alt="b" src="../_images/a.png"><img src="data:x">"""
+
+
+def test_a_finished_page_is_light(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    page = vit_page.lighten(HEAVY, lambda folder, name: tmp_path / name)
+    assert "fontawesome" not in page and "search" not in page and "vt/vit.js" in page
+    assert "<td></td>" in page and '<img src="data:x">' in page
+    sized = 'src="../_images/a.png" width="30" height="20"'
+    assert f'<img alt="a" {sized}/>' in page
+    assert f'<img alt="b" {sized} loading="lazy" decoding="async">' in page
+    assert vit_page.lighten(page, lambda folder, name: tmp_path / name) == page
+    assert "searchindex" in vit_page.lighten(HEAVY, lambda folder, name: None, searches=True)

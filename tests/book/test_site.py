@@ -95,6 +95,94 @@ def test_plotly_is_loaded_only_where_a_figure_needs_it(page_name, over_http, sit
     assert loaded == bool(parsed(site / page_name).figures)
 
 
+def test_plotly_waits_until_a_figure_is_scrolled_to(page, site, site_url):
+    name = next(name for name in pages.PAGES if parsed(site / name).figures)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(site_url + name)
+    page.wait_for_load_state("networkidle")
+    assert not any("plotly" in url and "vt-plotly" not in url for url in asked)
+    page.locator("figure.vt-plotly").first.scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelector('.vt-plotly').dataset.drawn")
+
+
+def test_no_page_loads_an_icon_font_or_an_index_it_does_not_search(page_name, over_http):
+    asked = over_http(page_name).requests
+    fonts = ("fontawesome", "fa-solid", "fa-brands")
+    assert not any(word in url for url in asked for word in fonts)
+    assert any("searchindex.js" in url for url in asked) == (page_name == "search.html")
+
+
+def test_every_icon_of_a_page_is_drawn(page_name, site):
+    icons = (pages.ROOT / "book/_ext/static/icons.css").read_text("utf-8")
+    text = (site / page_name).read_text("utf-8")
+    names = re.findall(r'class="[^"]*\bfa[bsr]?(?:-solid|-brands)? (fa-[a-z-]+)', text)
+    assert {name for name in names if f".{name} {{" not in icons} == set()
+
+
+def test_pictures_have_a_size_and_wait(page_name, site):
+    images = [i for i in parsed(site / page_name).images if "_images/" in i.get("src", "")]
+    assert [i["src"] for i in images if not (i.get("width") and i.get("height"))] == []
+    assert all(image.get("loading") == "lazy" for image in images[1:])
+
+
+def test_a_link_to_a_page_says_what_it_is(page_name, site):
+    text = (site / page_name).read_text("utf-8")
+    assert text.count('property="og:title"') == text.count('property="og:image"') == 1
+    title = re.search("<title>(.*?)</title>", text, re.S).group(1)
+    first, *rest = re.split(" (?:&#8212;|—) ", title.strip())
+    assert first not in rest
+    if page_name.startswith("book/") and page_name[5:7].isdigit():
+        assert len(re.search('name="description" content="([^"]*)"', text).group(1)) > 40
+
+
+def test_search_from_a_file_is_quiet(page, site):
+    problems = []
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    page.goto((site / "search.html").as_uri() + "?q=patch")
+    page.wait_for_selector("#search-results li a")
+    page.wait_for_timeout(500)
+    assert problems == []
+
+
+def test_paper_opens_every_fold_and_closes_it_again(page, site_url):
+    page.goto(site_url + "book/appendix/widgets.html")
+    page.evaluate(
+        "document.querySelector('article').insertAdjacentHTML('beforeend',"
+        " '<details class=sd-dropdown><summary>Hint</summary>text</details>')"
+    )
+    shut = "document.querySelectorAll('details:not([open])').length"
+    before = page.evaluate(shut)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert before > 0 and page.evaluate(shut) == 0
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(shut) == before
+
+
+def test_formulas_are_no_stops_and_copy_buttons_are_one(page, site_url):
+    page.goto(site_url + "book/06_encoder.html")
+    page.wait_for_load_state("load")
+    page.evaluate("async () => window.MathJax?.startup?.promise")
+    page.wait_for_timeout(300)
+    inline = "[...document.querySelectorAll('mjx-container:not([display])')]"
+    assert page.evaluate(f"{inline}.length > 3 && {inline}.every((m) => m.tabIndex < 0)")
+    buttons = page.locator("button.copybtn")
+    stops = "(all) => all.map((button) => button.tabIndex)"
+    assert buttons.evaluate_all(stops).count(0) == 1
+    buttons.first.focus()
+    page.keyboard.press("ArrowDown")
+    assert buttons.evaluate_all(stops)[1] == 0
+    assert page.evaluate("document.activeElement.classList.contains('copybtn')")
+
+
+def test_the_focus_is_seen_on_every_button_of_the_header(page, site_url):
+    page.goto(site_url + "book/06_encoder.html")
+    page.keyboard.press("Tab")
+    for button in page.locator(".bd-header-article button:visible").all():
+        button.focus()
+        assert button.evaluate("(b) => getComputedStyle(b).outlineStyle") == "solid"
+
+
 def test_search_finds_the_class_token(page, site_url):
     page.goto(site_url + "search.html?q=class+token")
     page.wait_for_selector("#search-results li a")
@@ -133,6 +221,7 @@ def test_the_theme_of_a_figure_follows_the_page(site, page):
         pytest.skip("no page has a plotly figure")
     page.emulate_media(color_scheme="light")
     page.goto((site / with_figure[0]).as_uri())
+    page.locator("figure.vt-plotly").first.scroll_into_view_if_needed()
     colour = "() => document.querySelector('.vt-plotly .js-plotly-plot')?._fullLayout.font.color"
     page.wait_for_function("() => document.querySelector('.vt-plotly')?.dataset.drawn")
     light = page.evaluate(colour)

@@ -222,7 +222,10 @@ function makeFields(state, role, spoken, place) {
     const x = input.valueAsNumber;
     const good = Number.isFinite(x) && Math.abs(x) <= LARGEST;
     input.setAttribute("aria-invalid", !good);
-    if (!good) return;
+    if (!good) {
+      state.parts.said.textContent = `A number must be from −${LARGEST} to ${LARGEST}.`;
+      return;
+    }
     const old = state.model.get(role)[place()];
     edit(
       state,

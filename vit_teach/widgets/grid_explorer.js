@@ -6,7 +6,7 @@
 const SEEN = "images seen";
 const ALL_SEEDS = -1;
 const COLOURS = ["blue", "vermilion", "green", "purple", "orange", "sky"];
-const DASHES = ["", "7 4", "2 3", "9 3 2 3"];
+const DASHES = ["", "7 4", "2 3", "9 3 2 3", "14 4"]; // five: see `looks`
 const SHAPES = [
   // a mark for each colour, so that colour is not needed to tell lines apart
   "M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0",
@@ -58,6 +58,16 @@ export function lines({ cells, labels, metrics, metric, x, hidden, seed }) {
   });
 }
 
+// 1, 2 and 5 times the powers of ten from low to high; for a wide range the powers alone.
+export function decades(low, high) {
+  const factors = high / low > 1e4 ? [1] : [1, 2, 5];
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++) {
+    found.push(...factors.map((factor) => Number(`${factor}e${power}`)));
+  }
+  return found.filter((x) => x >= low && x <= high);
+}
+
 // Round numbers that divide the range from low to high into four to eight steps.
 export function ticks(low, high) {
   const raw = (high - low) / 6 || 1;
@@ -81,15 +91,36 @@ const valuesOf = (model) => Object.fromEntries(NAMES.map((name) => [name, model.
 
 // --- Words and looks of a line -------------------------------------------------------------------
 
-// The look of a line: colour and mark from its first label, dashes from its second, hollow marks
-// from its third.
-function look({ values }, line) {
-  const places = line.at.map((value, i) =>
-    value === null || values[i].length < 2 ? -1 : values[i].indexOf(value),
+// The label that gives a line its colour: the model, where there are several.
+function colourLabel({ labels, values }, line) {
+  const isShown = (i) => line.at[i] !== null && values[i].length > 1;
+  const found = labels.indexOf("model");
+  return found >= 0 && isShown(found) ? found : labels.findIndex((_, i) => isShown(i));
+}
+
+// The looks of all lines that there can be against x, hidden ones too, so that a line keeps its
+// own: a colour for each model, and for each line of that colour another of twelve marks, full or
+// hollow; a mark that comes again has another dash. So no two are alike.
+export function looks(state, all) {
+  const taken = new Set();
+  return new Map(
+    all.map((line) => {
+      const i = colourLabel(state, line);
+      const first = i < 0 ? 0 : state.values[i].indexOf(line.at[i]);
+      const colour = first % COLOURS.length;
+      let n = first;
+      while (taken.has(`${colour} ${n}`)) n += 1;
+      taken.add(`${colour} ${n}`);
+      const isHollow = Math.floor(n / SHAPES.length) % 2;
+      const look = {
+        colour: COLOURS[colour],
+        shape: SHAPES[n % SHAPES.length],
+        dash: DASHES[(n - colour) % DASHES.length],
+        kind: isHollow ? "vt-mark vt-hollow" : "vt-mark",
+      };
+      return [line.key, look];
+    }),
   );
-  const [first = 0, second = 0, third = 0] = places.filter((i) => i >= 0);
-  const kind = third % 2 ? "vt-mark vt-hollow" : "vt-mark";
-  return { colour: COLOURS[first % 6], shape: SHAPES[first % 6], dash: DASHES[second % 4], kind };
 }
 
 function nameOf({ model, values }, line) {
@@ -112,10 +143,12 @@ function scale(places, from, to) {
   }
   const low = Math.min(...places);
   const high = Math.max(...places);
-  const f = low > 0 && high / low >= 8 ? Math.log : (x) => x;
+  const isWide = low > 0 && high / low >= 8;
+  const f = isWide ? Math.log : (x) => x;
   const span = f(high) - f(low) || 1;
   const position = (x) => from + 14 + ((f(x) - f(low)) / span) * (to - from - 28);
-  return [position, places.length <= 8 ? places : ticks(low, high)];
+  const round = isWide ? decades : ticks;
+  return [position, places.length <= 8 ? places : round(low, high)];
 }
 
 // The range of the accuracies with their spread, a little wider.
@@ -192,7 +225,7 @@ function drawAxes({ model }, field) {
 }
 
 function drawLine(state, line, i, { sideways, at }) {
-  const { colour, shape, dash, kind } = look(state, line);
+  const { colour, shape, dash, kind } = state.looks.get(line.key);
   const others = state.drawn.length;
   const shift = sideways ? (i - (others - 1) / 2) * Math.min(9, 30 / others) : 0;
   const spot = (x, y) => {
@@ -225,7 +258,9 @@ function choosePoint(state, i, j) {
   plot.querySelectorAll(".vt-circle").forEach((node) => node.remove());
   const point = drawn[i]?.points[j];
   if (!point) return;
-  const group = plot.querySelectorAll("g[data-line]")[i];
+  const groups = plot.querySelectorAll("g[data-line]");
+  groups.forEach((one, n) => one.classList.toggle("vt-here", n === i));
+  const group = groups[i];
   const transform = group.querySelectorAll(".vt-mark")[j].getAttribute("transform");
   plot.append(draw("circle", { class: "vt-circle", r: 9, transform }));
   const place = `${words(model.get("x"))} ${told(point.x)}`;
@@ -253,9 +288,11 @@ function showTable(state, places) {
   parts.table.replaceChildren(fillTable(make("table", { class: "vt-table" }), titles, rows));
 }
 
+// The names of the lines: to point at one, or to press it, makes the others pale.
 function showLegend(state) {
-  const entries = state.drawn.map((line) => {
-    const { colour, shape, dash, kind } = look(state, line);
+  const { legend, plot } = state.parts;
+  const entries = state.drawn.map((line, i) => {
+    const { colour, shape, dash, kind } = state.looks.get(line.key);
     const viewBox = "-16 -8 32 16";
     const size = { viewBox, width: 32, height: 16, "aria-hidden": "true" };
     const swatch = draw("svg", { class: `vt-m-${colour}`, ...size });
@@ -263,9 +300,18 @@ function showLegend(state) {
       draw("path", { class: "vt-line", "stroke-dasharray": dash, d: "M-15,0H15" }),
       draw("path", { class: kind, d: shape }),
     );
-    return make("li", {}, swatch, nameOf(state, line));
+    const show = () => {
+      plot.classList.add("vt-one");
+      choosePoint(state, i, line.points.length - 1);
+    };
+    const pale = () => plot.classList.remove("vt-one");
+    const events = { onclick: show, onpointerenter: show, onfocus: show };
+    const name = makeButton("", show);
+    furnish(name, { ...events, onpointerleave: pale, onblur: pale }, [swatch, nameOf(state, line)]);
+    return make("li", {}, name);
   });
-  state.parts.legend.replaceChildren(...entries);
+  legend.hidden = entries.length < 2;
+  legend.replaceChildren(...entries);
 }
 
 // --- The widget ----------------------------------------------------------------------------------
@@ -295,6 +341,7 @@ function update(state) {
   showControls(state, now);
   const drawn = lines(now);
   state.drawn = drawn;
+  state.looks = looks(state, lines({ ...now, hidden: [], seed: ALL_SEEDS }));
   [parts.plot, parts.legend, parts.table].forEach((box) => box.replaceChildren());
   parts.status.textContent = "Nothing is left to draw: tick a value of each label.";
   if (!drawn.length) return;

@@ -145,7 +145,7 @@ function onKey(state, event) {
 
 function buildControls(state) {
   const { model, grid, rules } = state;
-  const words = (rows) => inWords(newGrid(grid, rows));
+  const words = (rows) => inWords(newGrid(grid, rows)) + (rows === grid[0] ? ", as they are" : "");
   const steps = { min: 2, max: LARGEST_SIDE, step: 1 };
   const size = slider("Resize the tables to", steps, words, (rows) => resize(state, rows));
   while (newGrid(grid, Number(size.input.max))[1] > LARGEST_SIDE) size.input.max -= 1;
@@ -178,6 +178,7 @@ function build(state, el) {
   mount(
     el,
     "Position explorer",
+    heading("Point at any place of a map: the others follow."),
     controls(size.box, rule.box, centred.box),
     walkable("vt-maps", label, keys, ...maps.map(({ box }) => box)),
     make("p", { class: "vt-legend" }, "opposite −1 ", bar, " +1 alike"),
@@ -225,6 +226,7 @@ function update(state) {
   parts.rule.input.disabled = height === grid[0] && width === grid[1];
   parts.centred.input.checked = model.get("centred");
   compute(state, next);
+  parts.lengths.parentElement.hidden = parts.rule.input.disabled; // nothing is resized yet
   parts.maps.forEach(({ canvas, cover, ring }, t) => {
     const values = state.similar[t][row * width + column];
     paint(canvas, next, (i) => redBlue(values[i]));

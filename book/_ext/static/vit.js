@@ -1,4 +1,38 @@
 // Small repairs that the theme's templates do not allow us to make in their HTML.
+
+// A page opened as a file may not read others for the summaries of what it found.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
+// On paper nobody can open a fold.
+(() => {
+  const opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened.push(...document.querySelectorAll("details:not([open])"));
+    opened.forEach((fold) => (fold.open = true));
+    document.querySelectorAll("img[loading=lazy]").forEach((image) => (image.loading = "eager"));
+  });
+  window.addEventListener("afterprint", () => {
+    opened.splice(0).forEach((fold) => (fold.open = false));
+  });
+})();
+
+// All copy buttons of a page are one stop of the Tab key: up and down arrow keys go from one to the
+// next.
+window.addEventListener("load", () => {
+  const buttons = [...document.querySelectorAll("button.copybtn")];
+  const stopAt = (chosen) => buttons.forEach((one) => (one.tabIndex = one === chosen ? 0 : -1));
+  stopAt(buttons[0]);
+  buttons.forEach((button, i) => {
+    button.addEventListener("focus", () => stopAt(button));
+    button.addEventListener("keydown", (event) => {
+      const to = { ArrowDown: i + 1, ArrowUp: i - 1, Home: 0, End: buttons.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      buttons[to]?.focus();
+    });
+  });
+});
+
 document.addEventListener("DOMContentLoaded", () => {
   // A button's spoken name must contain its visible text (WCAG 2.5.3).
   document
@@ -11,11 +45,15 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   });
   // What scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
+  // (A formula in a line of text has no width of its own: it never scrolls.)
+  const scrolls = (box) =>
+    box.scrollWidth > box.clientWidth + 1 &&
+    ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
   const makeReachable = () => {
     document
       .querySelectorAll("pre, mjx-container, div.math, .output, .pst-scrollable-table-container")
       .forEach((box) => {
-        if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+        if (scrolls(box)) box.tabIndex = 0;
       });
   };
   makeReachable();

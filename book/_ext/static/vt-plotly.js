@@ -1,5 +1,16 @@
 // Draws the plotly figures of a page from the JSON beside them, in the colours of the page's theme.
+// Plotly itself, five megabytes, is loaded when the reader comes near the first figure.
 (() => {
+  const PLOTLY = new URL("plotly.min.js", document.currentScript.src).href;
+  const NEAR = "800px"; // below the window
+  const HEIGHT = 450; // of a figure whose layout names none, as plotly has it
+
+  let loading = null;
+  const loadPlotly = () =>
+    (loading ||= new Promise((resolve, reject) => {
+      const tag = document.createElement("script");
+      document.head.append(Object.assign(tag, { src: PLOTLY, onload: resolve, onerror: reject }));
+    }));
   const colours = () => {
     const style = getComputedStyle(document.documentElement);
     const read = (name) => style.getPropertyValue(name).trim();
@@ -44,27 +55,34 @@
     return patch;
   };
 
+  // An axis whose title keeps its distance from the numbers, and whose numbers get their room.
+  const withRoom = (axis) => {
+    const title = typeof axis.title === "string" ? { text: axis.title } : axis.title;
+    return { ...axis, automargin: true, ...(title && { title: { standoff: 10, ...title } }) };
+  };
+
   // The layout for the width at hand: tight margins, and on a phone the legend below the plot.
   const fitted = (layout, width) => {
     const narrow = width < 500;
-    const margin = {
-      t: layout.title ? 56 : 24,
-      r: 16,
-      b: 56,
-      l: narrow ? 44 : 60,
-      ...layout.margin,
-    };
+    const margin = { t: layout.title ? 56 : 24, r: 16, b: 56, l: 60, ...layout.margin };
+    const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
+    const roomy = Object.fromEntries(axes.map((axis) => [axis, withRoom(layout[axis])]));
     const legend = narrow
-      ? { ...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -0.25, yanchor: "top" }
+      ? { ...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -0.3, yanchor: "top" }
       : layout.legend;
-    return { ...layout, margin, legend, width: undefined, autosize: true };
+    return { ...layout, ...roomy, margin, legend, width: undefined, autosize: true };
   };
 
+  const read = (figure) => JSON.parse(figure.querySelector("script").textContent);
+
   const draw = async (figure) => {
-    const { data, layout, frames, config } = JSON.parse(figure.querySelector("script").textContent);
+    await loadPlotly();
+    const { data, layout, frames, config } = read(figure);
     const plot = document.createElement("div");
     figure.append(plot);
+    const wide = figure.clientWidth >= 500; // on a phone the buttons would lie over the plot
     const settings = { responsive: true, displaylogo: false, ...config };
+    if (!wide) settings.displayModeBar = false;
     await Plotly.newPlot(plot, {
       data,
       layout: fitted(layout, figure.clientWidth),
@@ -79,8 +97,23 @@
     figure.dataset.drawn = "true";
   };
 
-  const drawAll = () => document.querySelectorAll("figure.vt-plotly").forEach(draw);
+  const watch = () => {
+    const near = new IntersectionObserver(
+      (entries) =>
+        entries
+          .filter((entry) => entry.isIntersecting)
+          .forEach(({ target }) => {
+            near.unobserve(target);
+            draw(target);
+          }),
+      { rootMargin: NEAR },
+    );
+    document.querySelectorAll("figure.vt-plotly").forEach((figure) => {
+      figure.style.minHeight = `${read(figure).layout.height || HEIGHT}px`; // nothing jumps later
+      near.observe(figure);
+    });
+  };
   document.readyState === "loading"
-    ? document.addEventListener("DOMContentLoaded", drawAll)
-    : drawAll();
+    ? document.addEventListener("DOMContentLoaded", watch)
+    : watch();
 })();

@@ -15,7 +15,9 @@ const draw = (tag, options = {}, ...children) =>
   furnish(document.createElementNS("http://www.w3.org/2000/svg", tag), options, children);
 
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
-const count = (number) => number.toLocaleString("en-US");
+// A number in full: by default a browser leaves out what follows the third decimal.
+const count = (number) =>
+  Number(number.toPrecision(12)).toLocaleString("en-US", { maximumFractionDigits: 12 });
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
 // --- Controls ------------------------------------------------------------------------------------

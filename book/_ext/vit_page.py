@@ -1,0 +1,111 @@
+"""The last look at a page's HTML: what makes it lighter, and what a link to it shows elsewhere.
+
+The theme's templates load an icon font's script and the search index on every page, and Sphinx
+writes pictures without their size. All that is mended in the finished text of a page.
+"""
+
+import html
+import re
+from pathlib import Path
+
+from docutils import nodes
+
+LONGEST = 160  # letters of a description: more is cut off by whoever shows it
+SCRIPT = r'\s*<script[^>]*\bsrc="[^"]*{}[^"]*"[^>]*></script>'
+# The icons come from icons.css. A page that does not search needs no index: the field leads to
+# the page that does.
+ICON_SCRIPT = re.compile(SCRIPT.format("scripts/fontawesome"))
+SEARCH_SCRIPTS = re.compile(SCRIPT.format("(?:searchtools|language_data|searchindex)"))
+EMPTY_HEAD = re.compile(r"<th(?: class=\"[^\"]*\")?>\s*(?:<p></p>)?\s*</th>")
+PICTURE = re.compile(r'<img\b(?=[^>]*\bsrc="(?:\.\./)*(_images|_static)/([^"?]+))[^>]*>')
+VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """The width and height of a picture's file; None for what has none."""
+    if path.suffix == ".svg":
+        found = VIEW_BOX.search(path.read_text("utf-8"))
+        return tuple(round(float(side)) for side in found.groups()) if found else None
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def size_pictures(page: str, find) -> str:
+    """Give each picture its size, so that nothing jumps; all but the first wait to be scrolled to.
+
+    ``find(folder, name)`` gives the file of a picture in ``_images`` or ``_static``, or None.
+    """
+    seen = 0
+
+    def finish(match):
+        nonlocal seen
+        tag, folder, name = match.group(0), *match.groups()
+        extra = ""
+        path = find(folder, name)
+        size = picture_size(path) if path and "width=" not in tag else None
+        if size:
+            extra = f' width="{size[0]}" height="{size[1]}"'
+        if folder == "_images":
+            seen += 1
+            if seen > 1 and "loading=" not in tag:
+                extra += ' loading="lazy" decoding="async"'
+        end = "/>" if tag.endswith("/>") else ">"
+        return tag[: -len(end)].rstrip() + extra + end
+
+    return PICTURE.sub(finish, page)
+
+
+def lighten(page: str, find, searches: bool = False) -> str:
+    """The finished HTML of a page without what it does not need."""
+    page = ICON_SCRIPT.sub("", page)
+    if not searches:
+        page = SEARCH_SCRIPTS.sub("", page)
+    page = EMPTY_HEAD.sub("<td></td>", page)
+    return size_pictures(page, find)
+
+
+def describe(doctree, skip: re.Pattern) -> str:
+    """The beginning of a page's first paragraph of prose; empty where there is none."""
+    for paragraph in doctree.findall(nodes.paragraph) if doctree is not None else ():
+        text = " ".join(paragraph.astext().split())
+        if len(text) < 40 or skip.match(f"<p>{text}"):
+            continue
+        return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …"
+    return ""
+
+
+def share_tags(title: str, description: str, picture: str) -> str:
+    """The tags that say how a link to a page looks elsewhere.
+
+    >>> share_tags("A & B", "", "p.png").splitlines()[0]
+    '<meta property="og:title" content="A &amp; B" />'
+    """
+    tags = [("property", "og:title", title), ("property", "og:type", "article")]
+    if description:
+        tags += [("name", "description", description), ("property", "og:description", description)]
+    tags += [("property", "og:image", picture), ("name", "twitter:card", "summary_large_image")]
+    lines = (f'<meta {a}="{b}" content="{html.escape(c)}" />' for a, b, c in tags)
+    return "\n".join(lines) + "\n"
+
+
+def wrap_templates(app) -> None:
+    """Pass every page through :func:`lighten` when its template is filled in."""
+    if app.builder.format != "html":
+        return
+    render, static = app.builder.templates.render, Path(__file__).parent / "static"
+
+    def find(folder, name):
+        if folder == "_static":
+            path = static / name
+        else:
+            sources = {target: source for source, target in app.builder.images.items()}
+            path = Path(app.srcdir) / sources.get(name, name)
+        return path if path.is_file() else None
+
+    def finished(template, context):
+        page = render(template, context)
+        return lighten(page, find, context.get("pagename") == "search")
+
+    app.builder.templates.render = finished
