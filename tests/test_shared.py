@@ -43,6 +43,20 @@ def test_the_same_training_is_not_run_again(first, monkeypatch):
     assert core_hours([card]) == core_hours([card, copy]) > 0
 
 
+def test_where_the_best_evaluation_was_the_last_both_rules_keep_it(tmp_path):
+    kept_best = cell("cnn", 64, **{**TINY, "evaluations": 1}, keep="best")
+    assert runner.cell_in_process(experiment("best"), kept_best, tmp_path, tmp_path / "work") == 0
+    kept_last = cell("cnn", 64, labels={"rule": "last"}, **{**TINY, "evaluations": 1})
+    copy = runner.run_cell(experiment("last"), kept_last, recorded=tmp_path)
+    assert copy["same_training_as"] == "best/cnn-s0" and copy["config"]["train"]["keep"] == "last"
+    path = runner.card_path(experiment("best"), kept_best, tmp_path)
+    card = results.read_card(path)
+    card["train"]["kept_step"] = card["train"]["steps"] - 1  # now the best was not the last
+    results.write_card(card, path)
+    anew = runner.run_cell(experiment("last"), kept_last, recorded=tmp_path)
+    assert "same_training_as" not in anew
+
+
 def test_a_copy_equals_the_training_run_anew(first):
     folder, _ = first
     again = cell("cnn", 64, labels={"depth": 4}, **TINY)

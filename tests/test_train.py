@@ -265,7 +265,7 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path):
         message = rf"holds a run with {name}=.*, not {value!r}: use the same settings"
         with pytest.raises(ValueError, match=message):
             run(replace(SHORT, **{name: value}), folder=tmp_path)
-    with pytest.raises(ValueError, match="holds a run on other training images"):
+    with pytest.raises(ValueError, match="holds a run on other images"):
         train(fresh(), HELD_OUT, HELD_OUT, SHORT, tmp_path, quiet=True)
     with pytest.raises(ValueError, match="holds a run of another model"):
         run(model=replace(MODEL, embed_dim=32), folder=tmp_path)
@@ -509,7 +509,7 @@ def test_true_labels_teach_and_shuffled_labels_do_not():
         ({"average": 1}, r"average=1 must be in \[0, 1\)"),
         ({"augment": "magic"}, r"augment='magic' must be one of \('none', 'basic'"),
         ({"precision": "half"}, r"precision='half' must be one of"),
-        ({"evaluations": 0}, r"evaluations=0 must be 1 or more"),
+        ({"evaluations": 0}, r"evaluations=0 must be an integer, 1 or more"),
     ],
 )
 def test_bad_settings(changes, message):

@@ -16,7 +16,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary name to write to; at the end the file gets its own name, in one step.
 
     So a reader of ``path`` sees the old file or the new one, never a half. What was written is on
-    the disk before it gets its name, and nothing is left behind if an error ends the block.
+    the disk before it gets its name, with the permissions that a new file of the user has; nothing
+    is left behind if an error ends the block.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -28,7 +29,10 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        permissions = temporary.stat().st_mode & 0o777
         yield temporary
+        temporary.chmod(permissions)  # some libraries put a private file of theirs in its place
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -17,6 +17,7 @@ from . import (
     positions,
     recipe,
     resolution,
+    run_length,
     scale,
     shift,
     shuffle,
@@ -33,8 +34,8 @@ from .lab.wrappers import Permuted
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
-        learning_rate, long_rate, data_size, shuffle, recipe, augmentation, shift, bias_dial,
-        positions, pooling, scale, transfer, resolution,
+        learning_rate, long_rate, data_size, run_length, shuffle, recipe, augmentation, shift,
+        bias_dial, positions, pooling, scale, transfer, resolution,
     )
 }  # fmt: skip
 

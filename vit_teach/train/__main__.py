@@ -11,6 +11,7 @@ import torch
 
 from .. import cost, data, results, weights, zoo
 from ..data.drawn import stand_in
+from ..paths import written_whole
 from .card import card_of_run
 from .config import TrainConfig
 from .evaluation import evaluate
@@ -45,15 +46,26 @@ def make_parser():
     add = parser.add_argument
     small = [name for name in zoo.names() if name.startswith("CIFAR-")]
     add("--preset", required=True, metavar="NAME", help="which model: " + ", ".join(small))
-    add("--dataset", default="cifar10", metavar="NAME",
+    add(
+        "--dataset",
+        default="cifar10",
+        metavar="NAME",
         help="cifar10, cifar100 ('make data' fetches them), shapes (built in, drawn by code) or "
-        "the path of a folder with one sub-folder of pictures for each class (default: cifar10)")
+        "the path of a folder with one sub-folder of pictures for each class (default: cifar10)",
+    )
     add("--out", required=True, type=Path, metavar="FOLDER", help="where to write the results")
-    add("--validation", type=int, default=5000,
-        help="training images held out to watch progress (default: %(default)s)")
-    add("--shuffle-labels", action="store_true",
+    add(
+        "--validation",
+        type=int,
+        default=5000,
+        help="training images held out to watch progress (default: %(default)s)",
+    )
+    add(
+        "--shuffle-labels",
+        action="store_true",
         help="a control: the labels of the training images change places at random, so that there "
-        "is nothing to learn but the images one by one")
+        "is nothing to learn but the images one by one",
+    )
     add_settings(parser)
     return parser  # fmt: skip
 
@@ -124,12 +136,12 @@ def main(arguments=None):
     options = make_parser().parse_args(arguments)
     try:
         return run(options, arguments)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         again = results.portable_command("vit_teach.train", arguments)
-        message = f"\n{stopped or 'stopped'}. To go on, run the same command again:\n  {again}"
+        message = f"\n{str(stopped) or 'stopped'}. To go on, run the same command again:\n  {again}"
         print(message, file=sys.stderr)
         return 130
 
@@ -144,6 +156,8 @@ def run(options, arguments):
     """
     config = TrainConfig(**{each.name: getattr(options, each.name) for each in fields(TrainConfig)})
     zoo.preset(options.preset)  # a wrong name is an error before the data are read
+    options.out = checked_folder(options.out)
+    command = results.portable_command("vit_teach.train", arguments)
     train_set, validation_set, test_set = load_sets(options.dataset, options.validation)
     if options.shuffle_labels:
         train_set = with_shuffled_labels(train_set, options.seed)
@@ -173,21 +187,45 @@ def run(options, arguments):
         model_config=model_config,
         train_set=train_set,
         history=history,
-        command=results.portable_command("vit_teach.train", arguments),
+        command=command,
         metrics=metrics,
     )
-    results.write_card(card, options.out / "card.json")
     weights.save(
         best, options.out / "weights.safetensors", half=True, preset=options.preset,
         data=train_set.source, classes=list(train_set.classes), mean=data.MEAN, std=data.STD,
         test_accuracy=test_accuracy, steps=history.steps, seed=options.seed,
     )  # fmt: skip
+    results.write_card(card, options.out / "card.json")  # last: a card says that all is there
     print(
         f"validation accuracy {val_accuracy:.2%}, test accuracy {test_accuracy:.2%} after "
         f"{history.steps:,} steps in {history.seconds / 60:.1f} minutes\n"
         f"written: {options.out}/card.json, {options.out}/weights.safetensors"
     )
     return 0
+
+
+def checked_folder(path):
+    """The folder for the results, made and tried out now, so that no training is lost at its end.
+
+    Raises ``ValueError`` for a name that a card cannot hold, and ``OSError`` for a place that
+    cannot be written.
+
+    >>> checked_folder(Path("~/runs/x"))
+    Traceback (most recent call last):
+    ...
+    ValueError: out='~/runs/x' must name a folder without '~', ':' or spaces at its ends
+    """
+    odd = str(path).startswith("~") or ":" in path.name or path.name != path.name.strip()
+    if odd:
+        raise ValueError(
+            f"out={str(path)!r} must name a folder without '~', ':' or spaces at its ends"
+        )
+    folder = path.resolve() if path.name in ("", "..") else path
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / "card.json.try") as trial:
+        trial.write_text("can this folder be written?")
+    (folder / "card.json.try").unlink()
+    return folder
 
 
 def recorded_settings(preset, model_config, config):

@@ -46,4 +46,5 @@ def card_of_run(experiment, cell, *, seed, selection, config, model_config, trai
         },
         curves={key: [row[key] for row in history.curve] for key in history.curve[0]},
         metrics=metrics,
+        note=history.note or None,
     )

@@ -1,5 +1,6 @@
 """The settings of a run and what it wrote down on its way. Chapter 8."""
 
+import math
 from dataclasses import dataclass, field
 
 from ..augment.policy import POLICIES
@@ -7,6 +8,7 @@ from .device import PRECISIONS
 from .optim import OPTIMIZERS, SCHEDULES
 
 KEEP = ("last", "best")
+SEEDS = 2**31  # a seed times a million, plus a step, must fit into 64 bits
 
 
 def setting(default, meaning, choices=None):
@@ -33,39 +35,47 @@ class TrainConfig:
 
     steps: int | None = setting(None, "train for so many steps (exactly repeatable)")
     epochs: float | None = setting(None, "train for so many passes over the images")
-    minutes: float | None = setting(
-        None, "train for about this long; the speed is measured first")
+    minutes: float | None = setting(None, "train for about this long; the speed is measured first")
     batch_size: int = setting(128, "images in one step")
     optimizer: str = setting(
-        "muon", "muon turns the matrices of the blocks, muon-conv filters too; the rest is adamw's",
-        OPTIMIZERS)
+        "muon",
+        "muon turns the matrices of the blocks, muon-conv filters too; the rest is adamw's",
+        OPTIMIZERS,
+    )
     learning_rate: float = setting(3e-3, "at its peak")
     weight_decay: float = setting(
-        0.05, "how far each step shrinks the weights, times the learning rate")
+        0.05, "how far each step shrinks the weights, times the learning rate"
+    )
     warmup: float = setting(0.05, "part of the steps in which the rate rises from zero")
     schedule: str = setting(
-        "cosine", "how the rate goes after the warm-up: along a cosine to zero, level and then "
-        "straight to zero, or level to the end", SCHEDULES)
+        "cosine",
+        "how the rate goes after the warm-up: along a cosine to zero, level and then "
+        "straight to zero, or level to the end",
+        SCHEDULES,
+    )
     label_smoothing: float = setting(0.1, "share of the target that goes to all classes alike")
     clip: float = setting(1.0, "the largest norm of a step's gradient; a longer one is shortened")
-    average: float = setting(
-        0.998, "how slowly the averaged weights follow, 0 for no averaging")
+    average: float = setting(0.998, "how slowly the averaged weights follow, 0 for no averaging")
     augment: str = setting(
-        "basic", "how training images are altered; basic is crop and flip", POLICIES)
+        "basic", "how training images are altered; basic is crop and flip", POLICIES
+    )
     precision: str = setting(
-        "auto", "of matrix products; auto takes bfloat16 where the processor has it", PRECISIONS)
+        "auto", "of matrix products; auto takes bfloat16 where the processor has it", PRECISIONS
+    )
     compile: bool = setting(
-        False, "let PyTorch compile the model: a wait, then some faster; needs a C++ compiler")
+        False, "let PyTorch compile the model: a wait, then some faster; needs a C++ compiler"
+    )
     device: str = setting("auto", "auto, cpu, cuda or mps")
     threads: int | None = setting(None, "CPU threads (None: all cores)")
     evaluations: int = setting(10, "how often the validation images are evaluated on the way")
     keep: str = setting(
-        "last", "the weights of the last step, or of the best evaluation on the way", KEEP)
+        "last", "the weights of the last step, or of the best evaluation on the way", KEEP
+    )
     seed: int = setting(0, "starts every random choice")
 
     def __post_init__(self):
         lengths = [n for n in (self.steps, self.epochs, self.minutes) if n is not None]
-        if len(lengths) != 1 or not lengths[0] > 0:
+        if len(lengths) != 1 or not 0 < lengths[0] < math.inf:
             raise ValueError(
                 f"give one of steps={self.steps}, epochs={self.epochs}, minutes={self.minutes}, "
                 "and it must be positive"
@@ -74,8 +84,8 @@ class TrainConfig:
             "steps": (self.steps is None or type(self.steps) is int, "an integer"),
             "batch_size": (type(self.batch_size) is int and self.batch_size > 0, "positive"),
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}"),
-            "learning_rate": (self.learning_rate > 0, "positive"),
-            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "positive and finite"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more and finite"),
             "warmup": (0 <= self.warmup < 1, "a fraction of the steps in [0, 1)"),
             "schedule": (self.schedule in SCHEDULES, f"one of {SCHEDULES}"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
@@ -83,7 +93,18 @@ class TrainConfig:
             "average": (0 <= self.average < 1, "in [0, 1)"),
             "augment": (self.augment in POLICIES, f"one of {POLICIES}"),
             "precision": (self.precision in PRECISIONS, f"one of {PRECISIONS}"),
-            "evaluations": (self.evaluations >= 1, "1 or more"),
+            "evaluations": (
+                type(self.evaluations) is int and self.evaluations >= 1,
+                "an integer, 1 or more",
+            ),
+            "seed": (
+                type(self.seed) is int and abs(self.seed) < SEEDS,
+                f"an integer within {SEEDS:,}",
+            ),
+            "threads": (
+                self.threads is None or (type(self.threads) is int and self.threads > 0),
+                "None or a positive integer",
+            ),
             "keep": (self.keep in KEEP, f"one of {KEEP}"),
         }
         for name, (good, rule) in rules.items():
@@ -111,6 +132,7 @@ class History:
     device: str = "cpu"
     curve: list = field(default_factory=list)
     kept_step: int = 0
+    note: str = ""  # what a reader of the result must know, such as a change of rate on the way
 
     @property
     def kept(self):

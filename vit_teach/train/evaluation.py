@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ..data.imageset import normalise
-from .device import autocast, subnormals_dropped
+from .device import PRECISIONS, autocast, subnormals_dropped
 
 
 @torch.no_grad()
@@ -23,6 +23,11 @@ def evaluate(model, image_set, batch_size=500, precision="float32"):
     """
     if len(image_set) == 0:
         raise ValueError("image_set of length 0 must hold at least one image")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be 1 or more")
+    if precision not in PRECISIONS[1:]:
+        raise ValueError(f"precision={precision!r} must be one of {PRECISIONS[1:]}")
+    check_classes(model, image_set)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -36,3 +41,22 @@ def evaluate(model, image_set, batch_size=500, precision="float32"):
         loss += F.cross_entropy(logits, labels, reduction="sum").item()
     model.train(was_training)
     return right / len(image_set), loss / len(image_set)
+
+
+def check_classes(model, image_set):
+    """Raise ``ValueError`` if a model says that it has another number of classes than the images.
+
+    >>> import vit_teach as vt
+    >>> model = vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano", num_classes=5))
+    >>> check_classes(model, vt.data.shapes(20, seed=0))
+    Traceback (most recent call last):
+    ...
+    ValueError: num_classes=5 of the model must be 10, the number of classes of the images
+    """
+    inner = getattr(model, "model", model)  # inside the part that shuffles or enlarges the images
+    own, wanted = getattr(getattr(inner, "config", None), "num_classes", None), image_set.classes
+    if own is not None and own != len(wanted):
+        raise ValueError(
+            f"num_classes={own} of the model must be {len(wanted)}, "
+            "the number of classes of the images"
+        )

@@ -8,6 +8,7 @@ it, and a run that was stopped goes on exactly as if it had not been.
 """
 
 import copy
+import math
 import sys
 import time
 from dataclasses import asdict
@@ -28,9 +29,19 @@ from .device import (
     set_threads,
     subnormals_dropped,
 )
-from .evaluation import evaluate
+from .evaluation import check_classes, evaluate
 from .optim import make_optimizers, schedule, set_learning_rate
-from .resume import SAVE_SECONDS, StopRequest, _with_steps, read_checkpoint, write_checkpoint
+from .resume import (
+    CHECKPOINT,
+    SAVE_SECONDS,
+    Diverged,
+    StopRequest,
+    _with_steps,
+    locked,
+    mark_diverged,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 
 def batch_indices(step, batch_size, length, seed):
@@ -66,6 +77,7 @@ class Trainer:
     """
 
     def __init__(self, model, train_set, validation_set, config):
+        check_classes(model, train_set)
         self.config, self.train_set, self.validation_set = config, train_set, validation_set
         self.device = pick_device(config.device)
         self.precision = pick_precision(config.precision, self.device)
@@ -155,6 +167,11 @@ class Trainer:
             mine.copy_(theirs)
 
     @property
+    def rate(self):
+        """The learning rate of the last step."""
+        return self.optimizers[0].param_groups[0]["lr"]
+
+    @property
     def current(self):
         """The weights of this step: the running average where there is one."""
         return self.average if self.average is not None else self.model
@@ -167,7 +184,7 @@ class Trainer:
             "step": self.done,
             "epoch": self.done * self.config.batch_size / len(self.train_set),
             "seconds": self.history.seconds,
-            "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": self.rate,
             "train_loss": sum(self.losses) / len(self.losses),
             "train_accuracy": sum(self.accuracies) / len(self.accuracies),
             "val_loss": loss,
@@ -220,8 +237,10 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
     checkpoint there every half minute; called again with the same folder and settings, it goes on
     from it, and ends with the same weights as a run that was never stopped (bit for bit on one CPU
     thread). Device, threads and compilation may change on the way. Ctrl-C finishes the step, saves,
-    and raises ``KeyboardInterrupt``. ``quiet`` prints nothing. Raises ``ValueError`` if the folder
-    holds a run with other settings.
+    and raises ``KeyboardInterrupt``; so does a request to end. ``quiet`` prints nothing. Raises
+    ``ValueError`` if the folder holds a run with other settings or is in use by another, and its
+    subclass ``Diverged`` at the first loss or weight that is not finite; the last good checkpoint
+    stays, and goes on with a lower ``learning_rate``.
 
     >>> import vit_teach as vt
     >>> images = vt.data.shapes(64, seed=0)
@@ -231,25 +250,44 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
     >>> history.curve[-1]["step"]
     3
     """
-    checkpoint = Path(folder) / "checkpoint.pt" if folder is not None else None
-    fingerprint = train_set.fingerprint() if checkpoint else None  # once: it reads every image
-    resumed = read_checkpoint(checkpoint, fingerprint, config) if checkpoint else None
-    if resumed:
-        config_now = _with_steps(config, resumed["trainer"]["steps"])
-        trainer = Trainer(model, train_set, validation_set, config_now)
-        try:
-            trainer.load_state_dict(resumed["trainer"])
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{checkpoint} holds a run of another model") from error
-    else:
+    if folder is None:
         trainer = Trainer(model, train_set, validation_set, config)
-
-    def save():
-        if checkpoint:
-            write_checkpoint(checkpoint, trainer, fingerprint, config)
-
-    run_steps(trainer, save, quiet)
+        run_steps(trainer, lambda: None, quiet)
+        return trainer.finish(), trainer.history
+    checkpoint = Path(folder) / CHECKPOINT
+    with locked(folder):
+        # Once, for it reads every image. What "best" keeps depends on the validation images too.
+        fingerprint = f"{train_set.fingerprint()} {validation_set.fingerprint()}"
+        trainer = resumed(checkpoint, fingerprint, model, train_set, validation_set, config)
+        try:
+            run_steps(
+                trainer, lambda: write_checkpoint(checkpoint, trainer, fingerprint, config), quiet
+            )
+        except Diverged as error:
+            mark_diverged(checkpoint, error.step)
+            raise
     return trainer.finish(), trainer.history
+
+
+def resumed(checkpoint, fingerprint, model, train_set, validation_set, config):
+    """A :class:`Trainer` that goes on from the file ``checkpoint``, or begins where there is none.
+
+    Raises ``ValueError`` if the file is damaged or holds another run.
+    """
+    state = read_checkpoint(checkpoint, fingerprint, config, model)
+    if state is None:
+        return Trainer(model, train_set, validation_set, config)
+    config_now = _with_steps(config, state["trainer"]["steps"])
+    trainer = Trainer(model, train_set, validation_set, config_now)
+    try:
+        trainer.load_state_dict(state["trainer"])
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{checkpoint} is damaged, or holds a run of another model") from error
+    for optimizer in trainer.optimizers:  # lower than before if the run diverged
+        for group in optimizer.param_groups:
+            group["peak_lr"] *= state.get("rate_factor", 1.0)
+    trainer.history.note = state.get("note", trainer.history.note)
+    return trainer
 
 
 def run_steps(trainer, save, quiet=False):
@@ -273,6 +311,8 @@ def run_steps(trainer, save, quiet=False):
     with StopRequest() as stop, bar:
         while trainer.done < trainer.steps:
             loss, accuracy = trainer.step()
+            if not math.isfinite(loss):
+                raise Diverged(trainer.done, trainer.rate, f"the loss is {loss}")
             trainer.losses.append(loss)
             trainer.accuracies.append(accuracy)
             bar.update()

@@ -102,7 +102,7 @@ def schedule(step, steps, warmup, shape="cosine"):
     ``warmup`` is the length of the rise, in steps. After it a "cosine" falls along half a wave; a
     "trapezoid" stays at the peak and falls straight over the last three tenths; "constant" stays.
     The first step has rate 1 / warmup; a falling shape ends just above zero. Raises ``ValueError``
-    for another shape.
+    for another shape, or a step outside the run.
 
     >>> [round(schedule(step, 10, 2), 2) for step in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.04]
@@ -111,6 +111,8 @@ def schedule(step, steps, warmup, shape="cosine"):
     """
     if shape not in SCHEDULES:
         raise ValueError(f"shape={shape!r} must be one of {SCHEDULES}")
+    if not 0 <= step < steps:
+        raise ValueError(f"step={step} must lie in 0..{steps - 1}, the steps of the run")
     if step < warmup:
         return (step + 1) / warmup
     if shape == "constant":

@@ -16,14 +16,14 @@ def same_training(cell, data, folder):
     """A complete card in ``folder`` of the training that ``cell`` declares, or None.
 
     Same means: the same images (``data`` is a card's entry for them), model, recipe, steps and
-    seed; only the labels differ. Both look at the test set, or neither does. A card that is itself
-    a copy is passed over.
+    seed, and the same weights kept; only the labels differ. Both look at the test set, or neither
+    does. A card that is itself a copy is passed over.
 
     >>> from vit_teach.experiments import cell
     >>> same_training(cell("vit", 128), {"n": 128}, folder="no/cards/here") is None
     True
     """
-    wanted = _without_labels(cell.settings())
+    wanted = _essentials(cell.settings())
     for path in sorted(Path(folder).glob("*/*.json")):
         card = results.read_card(path)
         if (
@@ -31,16 +31,30 @@ def same_training(cell, data, folder):
             and "same_training_as" not in card
             and (card["seed"], card["train"]["steps"]) == (cell.seed, cell.train.steps)
             and card["data"] == data
-            and _without_labels(card["config"]) == wanted
+            and _essentials(card["config"]) == wanted
+            and _keeps_the_same(card, cell)
             and ("test_accuracy" in card["metrics"]) == cell.test
         ):
             return card
     return None
 
 
-def _without_labels(config):
+def _essentials(config):
+    """A card's settings without its labels, and without the rule for the weights to keep."""
     plain = json.loads(json.dumps(config))  # tuples become lists, as in a card that was read
-    return {key: value for key, value in plain.items() if key != "labels"}
+    plain.pop("labels", None)
+    plain["train"].pop("keep", None)
+    return plain
+
+
+def _keeps_the_same(card, cell):
+    """Whether the weights that the card measured are those that the cell would keep.
+
+    Where the best evaluation was the last, "best" and "last" keep the same ones.
+    """
+    if card["config"]["train"].get("keep") == cell.train.keep:
+        return True
+    return cell.train.keep == "last" and card["train"].get("kept_step") == card["train"]["steps"]
 
 
 def shared_card(card, experiment, cell, selection, command):
@@ -58,9 +72,10 @@ def shared_card(card, experiment, cell, selection, command):
         "cell": cell.name,
         "same_training_as": f"{card['experiment']}/{card['cell']}",
         "selection": selection,
-        "config": {**card["config"], "labels": cell.labels},
+        "config": cell.settings(),
         "train": {**card["train"], "command": command},
         "metrics": {key: card["metrics"][key] for key in METRICS if key in card["metrics"]},
     }
+    copy = json.loads(json.dumps(copy))  # as it will be read again: tuples become lists
     results.validate(copy)
     return copy

@@ -1,0 +1,43 @@
+"""How long should a run on few images be? The same recipe, complete, at four lengths.
+
+A run that is far too long for its images is best before its learning rate has come down, and the
+weights that validation then keeps never saw the end of the schedule. So a comparison of models on
+few images has to give each of them a whole schedule of the length that suits it.
+"""
+
+from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
+
+NAMES = ("vit", "cnn", "hybrid")
+SIZES = (500, 1_500, 5_000)
+AUGMENT = ("basic", "strong+mix")
+# Training images seen: a tenth, a quarter, half and all of what the experiment data_size sees.
+LENGTHS = (45_000, 112_500, 225_000, 450_000)
+
+
+def cells(quick):
+    """Models x numbers of images x augmentation x lengths, one seed; the last step's weights.
+
+    Every run goes through its whole schedule. Where the best look of the experiment data_size was
+    its last, that run is the longest one here.
+
+    >>> cells(quick=False)[0].name, len(cells(quick=False))
+    ('vit-500-basic-45000-s0', 72)
+    """
+    if quick:
+        return [
+            cell(name, seen, models=QUICK_MODELS, labels={"images": 250, "seen": seen}, n=250,
+                 data="any", tuned=False)
+            for seen in (1_024, 4_096)
+            for name in ("vit", "cnn")
+        ]  # fmt: skip
+    return [
+        cell(name, seen, models=MODELS, n=n, augment=augment, evaluations=10,
+             labels={"images": n, "augment": augment, "seen": seen})
+        for augment in AUGMENT
+        for n in SIZES
+        for seen in LENGTHS
+        for name in NAMES
+    ]  # fmt: skip
+
+
+EXPERIMENT = Experiment("run_length", "How long should a run on few images be?", cells)
