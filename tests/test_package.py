@@ -189,7 +189,7 @@ VIOLATIONS = [
     ("Floors", "train/loop.py", "from .. import plots"),
     ("The ViT", "vit/attention.py", "from .embedding import PatchEmbedding"),
     ("No circle", "augment/batch.py", "from .policy import Augment"),
-    ("Only the site", "results/tables.py", "from docutils import nodes"),
+    ("The package knows nothing", "results/tables.py", "from docutils import nodes"),
 ]
 
 

@@ -21,6 +21,7 @@ KEPT_CACHES = 3
 # A kernel warns at its start that it talks to us without encryption. It does so on this machine
 # alone, and a reader can do nothing about it. (What a cell warns of is not touched by this.)
 QUIET_KERNEL = ["--log-level=ERROR"]
+PLOTLY = "application/vnd.plotly.v1+json"  # for Jupyter; a page shows the HTML beside it
 
 
 def sources() -> list[Path]:
@@ -103,6 +104,7 @@ def run(path: Path, notebook, config):
 def store(cache, path: Path, result, env) -> None:
     """Put the outputs of a chapter that ran into the cache; report one that failed."""
     if result.err is None:
+        drop_what_only_jupyter_shows(result.nb)
         bundle = CacheBundleIn(result.nb, str(path), data={"execution_seconds": result.time})
         cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
         return
@@ -111,3 +113,11 @@ def store(cache, path: Path, result, env) -> None:
     settings = env.mystnb_config
     failed = [*settings.execution_excludepatterns, path.as_posix()]
     env.mystnb_config = settings.copy(execution_excludepatterns=failed)
+
+
+def drop_what_only_jupyter_shows(notebook) -> None:
+    """Take plotly's own form out of outputs that have HTML too: a page could not show it."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output.data.pop(PLOTLY, None)

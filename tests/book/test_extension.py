@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import nbformat
 import pages
+import plotly.io
 import pytest
 from PIL import Image
 
-from vit_teach.site.figure_html import figure_html
+from vit_teach import plots
+from vit_teach.plots.page_figure import figure_html
 
 sys.path.insert(0, str(pages.ROOT / "book" / "_ext"))
 
@@ -91,6 +93,24 @@ def test_the_cache_key_follows_the_package(monkeypatch, tmp_path):
     before = vit_execute.cache_key()
     module.write_text("x = 2\n")
     assert vit_execute.cache_key() != before
+
+
+def test_jupyter_gets_a_plotly_figure_in_plotlys_way_and_a_page_gets_html(monkeypatch):
+    monkeypatch.setattr(plotly.io.renderers, "default", "plotly_mimetype")  # as in Jupyter
+    bundle = plots.plotly_figure("Tokens against patch size.").add_bar(y=[1])._repr_mimebundle_()
+    assert bundle["application/vnd.plotly.v1+json"]["data"][0]["type"] == "bar"
+    assert bundle["text/html"].startswith('<figure class="vt-plotly" aria-label="Tokens against')
+    assert bundle["text/plain"] == "Tokens against patch size."
+
+
+def test_a_page_gets_only_what_it_can_show():
+    both, jupyter_only = ({vit_execute.PLOTLY: {}, "text/html": ""}, {vit_execute.PLOTLY: {}})
+    display = [nbformat.v4.new_output("display_data", data=data) for data in (both, jupyter_only)]
+    cell = nbformat.v4.new_code_cell(outputs=display)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("a"), cell])
+    vit_execute.drop_what_only_jupyter_shows(notebook)
+    # The second is not shown, and the build says so.
+    assert [set(o.data) for o in cell.outputs] == [{"text/html"}, {vit_execute.PLOTLY}]
 
 
 def test_a_kernel_that_runs_a_chapter_warns_of_nothing(capfd, tmp_path):

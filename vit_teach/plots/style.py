@@ -135,7 +135,7 @@ def plotly_figure(alt, height=400, **layout):
     >>> plotly_figure("Tokens against patch size.").layout.meta["alt"]
     'Tokens against patch size.'
     """
-    import plotly.graph_objects as go  # slow to import, and only few chapters use it
+    from .page_figure import PageFigure  # plotly: slow to import, and only few chapters use it
 
     if not alt.strip():
         raise ValueError(f"alt={alt!r} must say what the figure shows")
@@ -148,4 +148,4 @@ def plotly_figure(alt, height=400, **layout):
         "meta": {"alt": alt},
         **layout,
     }
-    return go.Figure(layout=settings)
+    return PageFigure(layout=settings)

@@ -1,1 +1,1 @@
-"""What only the built pages need: numbers in the prose, the page of all results, plotly's HTML."""
+"""What only the built pages need: numbers in the prose, and the page of all results."""

@@ -1,12 +1,9 @@
-"""How a plotly figure becomes part of a page: as JSON, drawn there by a local script.
-
-Jupyter Book finds :class:`PlotlyFigure` through the entry point in ``pyproject.toml``.
-"""
+"""How a plotly figure becomes part of a page: as JSON, drawn there by a local script."""
 
 import html
 import json
 
-PLOTLY = "application/vnd.plotly.v1+json"
+import plotly.graph_objects as go
 
 
 def figure_html(figure: dict) -> str:
@@ -36,25 +33,19 @@ def figure_html(figure: dict) -> str:
     )
 
 
-class PlotlyFigure:
-    """myst-nb's interface for one MIME type.
+class PageFigure(go.Figure):
+    """A plotly figure that a notebook shows as any other, and a page of the book by its own HTML.
 
-    >>> PlotlyFigure.mime_priority_overrides[0][0]
-    'html'
+    >>> figure = PageFigure(layout={"meta": {"alt": "Tokens against patch size"}})
+    >>> "Tokens against patch size" in figure._repr_mimebundle_()["text/html"]
+    True
     """
 
-    mime_priority_overrides = [("html", PLOTLY, 4)]
+    # plotly's own would be asked before the bundle below, and pass it by.
+    _ipython_display_ = None
 
-    @staticmethod
-    def handle_mime(renderer, data, inline):
-        """Return the docutils nodes of a plotly output, or None for any other MIME type."""
-        if data.mime_type != PLOTLY:
-            return None
-        from docutils import nodes  # only a book build has docutils
-
-        try:
-            text = figure_html(data.content)
-        except ValueError as problem:
-            renderer.logger.warning(str(problem), subtype="plotly", line=data.line)
-            return []
-        return [nodes.raw(text=text, format="html", classes=["output", "text_html"])]
+    def _repr_mimebundle_(self, *arguments, **options):
+        """Plotly's own bundle, which Jupyter prefers, and HTML and words where it brings none."""
+        bundle = super()._repr_mimebundle_(*arguments, **options)
+        page = figure_html(json.loads(self.to_json()))
+        return {"text/html": page, "text/plain": self.layout.meta["alt"], **bundle}
