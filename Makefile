@@ -4,9 +4,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check
 DATASET ?= cifar10
+PYTHON_FILES := vit_teach tests tools book/_ext
+PROSE := README.md CONTRIBUTING.md CHANGELOG.md data/README.md book/*.md book/appendix/*.md vit_teach tests tools
+QUICK := $(addprefix tests/test_,attention.py augment.py cost.py embedding.py encoder.py hybrid.py \
+  optim.py patches.py resnet.py results.py vit.py zoo.py) vit_teach/vit vit_teach/augment vit_teach/results
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test data clean
+.PHONY: help book serve test quick lint format data clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
@@ -17,9 +21,25 @@ book: $(VENV)/.installed  ## install what is missing, run the chapters, build th
 serve: book  ## build the site and serve it on this machine
 	@$(PY) tools/serve.py
 
-test: $(VENV)/.installed-test  ## install what the tests need and run all of them
+test: $(VENV)/.installed-test  ## install what the tests need and run all of them (ARGS=-k... for some)
 	@$(PY) tools/chromium.py --install
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+
+quick: $(VENV)/.installed-test  ## the unit tests of the model, the data and the records: under a minute
+	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile $(QUICK) $(ARGS)
+
+lint: $(VENV)/.installed-test  ## ruff, the import contracts, spelling; JavaScript where Node is
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check $(PYTHON_FILES)
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell $(PROSE)
+	@if command -v npm >/dev/null; then npm ci --silent && npm run --silent check; \
+	else echo "No Node.js here: the JavaScript was not checked."; fi
+
+format: $(VENV)/.installed-test  ## bring Python and, where Node is, JavaScript into shape
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format $(PYTHON_FILES)
+	@if command -v npm >/dev/null; then npm ci --silent && npm run --silent format; fi
 
 data: $(VENV)/.installed  ## fetch CIFAR-10 (or: make data DATASET=cifar100)
 	@$(PY) -m vit_teach.data $(DATASET)

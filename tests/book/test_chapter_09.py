@@ -158,7 +158,8 @@ def test_what_the_text_says_of_muon_for_filters_is_what_the_cards_say():
         model, rate = card["cell"].split("-")[0], card["config"]["train"]["learning_rate"]
         longer.setdefault(model, {})[rate] = card["metrics"]["val_accuracy"]
     assert max(longer["cnn"], key=longer["cnn"].get) == 0.032 and set(longer) & set(best) == {
-        "cnn", "hybrid"
+        "cnn",
+        "hybrid",
     }  # no longer sweep for Muon
     top = {model: sweep[model, rate] for model, rate in best.items()}
     above = [mean > top["cnn"] for (name, _), mean in sweep.items() if name == "cnn-muon"]
