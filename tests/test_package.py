@@ -36,6 +36,8 @@ NO_EXAMPLE = {
     "experiments.resolution.measure": "needs a trained model",
     "train.resume.read_checkpoint": "needs a training that was stopped",
     "train.resume.write_checkpoint": "needs a training under way",
+    "train.resume.mark_diverged": "needs a training that went wrong",
+    "train.loop.resumed": "needs a training that was stopped",
 }
 
 

@@ -124,6 +124,10 @@ def test_a_recorded_copy_equals_its_training(path):
     names = ("experiment", "cell", "same_training_as", "selection", "config", "train", "metrics")
     for key in (set(card) | set(origin)) - set(names):
         assert card[key] == origin[key]
+    rules = [each["config"]["train"].pop("keep") for each in (card, origin)]
+    if rules[0] != rules[1]:  # where the best evaluation was the last, both keep the same weights
+        assert rules == ["last", "best"]
+        assert origin["train"]["kept_step"] == origin["train"]["steps"]
     assert {**card["config"], "labels": None} == {**origin["config"], "labels": None}
     assert {**card["train"], "command": None} == {**origin["train"], "command": None}
     assert card["metrics"].items() <= origin["metrics"].items()
