@@ -391,7 +391,7 @@ def test_the_steps_of_a_block_are_the_package_s(tracer):
         assert found[step][1:] == [row["params"], row["macs"]], step
     pairs = found["scores"][2] + found["weighted sum"][2]
     assert pairs == rows["blocks.0.attn.weights"]["macs"]
-    assert re.match(r"qkv = self\.qkv\(x\) .* attention\.py, line \d+$", found["qkv"][0])
+    assert re.match(r"qkv = self\.qkv\(x\) .* vit/attention\.py, line \d+$", found["qkv"][0])
     assert shapes(tracer, ".vt-inner:not([hidden]) li .vt-shape")[3] == [16, 197, 197]
     tracer.widget.locator("[data-key=blocks]").click()
 
