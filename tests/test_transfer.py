@@ -107,7 +107,8 @@ def test_the_card_of_a_plain_cell_says_what_it_always_said():
 
 
 def test_the_rate_is_chosen_for_the_start_too_and_multiplied(monkeypatch):
-    monkeypatch.setattr(rates, "chosen_rate", lambda name, folder: {"vit": 0.002, "cnn": 0.008}[name])
+    found = {"vit": 0.002, "cnn": 0.008}
+    monkeypatch.setattr(rates, "chosen_rate", lambda name, folder: found[name])
     chosen = rates.with_chosen_rate(cell("cnn", 128, rate_factor=0.25, start=cell("vit", 128)))
     assert chosen.train.learning_rate == 0.002 == chosen.start.train.learning_rate
     assert "times 0.25" in runner.selection(chosen)

@@ -11,13 +11,6 @@ WEIGHTS = ROOT / "data" / "weights"  # the book's own trained models
 RUNS = ROOT / "runs"  # checkpoints and logs of what is under way, never on record
 
 
-def _mask() -> int:
-    """The permissions that new files of this process do not get."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary name to write to; at the end the file gets its own name, in one step.
@@ -39,11 +32,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         temporary.touch()
         permissions = temporary.stat().st_mode & 0o777
         yield temporary
-        temporary.chmod(permissions)  # some libraries put a private file of theirs in its place
+        # Some writers put a file that only its owner reads in its place: a web server could not
+        # show it.
+        temporary.chmod(permissions)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        # Some writers make files that only their owner reads: a web server could not show them.
-        os.chmod(temporary, temporary.stat().st_mode | (0o666 & ~_mask()))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
