@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from ..cost import grouped
 from .style import COLOURS, CYCLE, DIVERGING, figure, plotly_figure, show_pixels, styled
 
 
@@ -83,36 +84,6 @@ def shape_walk(image, out, names=WALK):
 
 def _sizes(tensor):
     return " × ".join(str(n) for n in tensor.shape)
-
-
-GROUPS = {
-    "patch_embed": "embedding",
-    "cls_token": "embedding",
-    "pos_embed": "embedding",
-    "qkv": "attention: q, k, v, out",
-    "proj": "attention: q, k, v, out",
-    "weights": "attention: q kᵀ and A v",
-    "fc1": "MLP",
-    "fc2": "MLP",
-    "head": "head",
-}
-
-
-def grouped(rows, quantity):
-    """Sum the rows of ``vt.cost.breakdown`` into a few groups: a dictionary of names and numbers.
-
-    ``quantity`` is "params" or "macs".
-
-    >>> from vit_teach import PRESETS, cost
-    >>> grouped(cost.breakdown(PRESETS["ViT-B/16"]), "params")["head"]
-    769000
-    """
-    if quantity not in ("params", "macs"):
-        raise ValueError(f"quantity={quantity!r} must be 'params' or 'macs'")
-    sums = dict.fromkeys([*GROUPS.values(), "norms"], 0)
-    for row in rows:
-        sums[GROUPS.get(row["part"].split(".")[-1], "norms")] += row[quantity]
-    return sums
 
 
 def where_it_sits(models):
