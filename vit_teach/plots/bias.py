@@ -6,7 +6,7 @@ import torch
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
-from .style import COLOURS, CYCLE, DIVERGING, SEQUENTIAL, figure, styled
+from .style import COLOURS, CYCLE, DIVERGING, SEQUENTIAL, figure, model_colours, styled
 
 MARKS = "osD^vP*X"
 
@@ -24,10 +24,11 @@ def shift_errors(panels, cell=None, ylabel="relative difference"):
     opened, axes = figure(7.2, 3.9, 1, len(panels), squeeze=False)
     for axis, (title, errors) in zip(axes[0], panels.items(), strict=True):
         longest = max(map(len, errors.values()))
+        colours = model_colours(errors)
         for place in range(0, longest, cell or longest):
             axis.axvline(place, color=COLOURS["grey"], ls=":", lw=1, zorder=0)
         for number, (name, values) in enumerate(errors.items()):
-            style = {"color": CYCLE[number % len(CYCLE)], "marker": MARKS[number % len(MARKS)]}
+            style = {"color": colours[name], "marker": MARKS[number % len(MARKS)]}
             style |= {"mfc": "none", "ms": 10} if number % 2 == 0 else {"ms": 5}  # see both of two
             axis.plot(values, "-", lw=1.6, label=name, **style)
         axis.set(title=title, xlabel="shift to the right (pixels)", ylim=(-0.03, None))
@@ -90,10 +91,12 @@ def reach_by_depth(distances, uniform, ylabel="mean distance (pixels)"):
     >>> plt.close(reach_by_depth({"ViT": [("embedding", 1.5), ("block 0", 4.0)]}, uniform=12.3))
     """
     opened, axis = figure(7.2, 3.4)
+    colours = model_colours(distances)
     for number, (name, line) in enumerate(distances.items()):
         x = [i / (len(line) - 1) for i in range(len(line))]
         mark = MARKS[number % len(MARKS)]
-        axis.plot(x, [distance for _, distance in line], marker=mark, label=name)
+        reached = [distance for _, distance in line]
+        axis.plot(x, reached, marker=mark, label=name, color=colours[name])
     axis.axhline(uniform, color=COLOURS["grey"], ls=":")
     axis.annotate("all pixels alike", (0, uniform), (0, 4), textcoords="offset points", fontsize=9)
     axis.set(xlabel="depth", ylabel=ylabel, ylim=(0, 1.15 * uniform))

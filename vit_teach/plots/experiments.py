@@ -6,7 +6,9 @@ of the experiment and the keys mean, std (None for a single seed), n and seeds.
 
 import math
 
-from .style import CYCLE, figure, plotly_figure, styled
+from matplotlib.lines import Line2D
+
+from .style import figure, model_colours, model_name, plotly_figure, styled
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"))
@@ -29,7 +31,7 @@ def _looks(rows, by, style):
     """A colour and a mark for each name, a dash for each style value."""
     names = list(dict.fromkeys(row[by] for row in rows))
     kinds = list(dict.fromkeys(row[style] for row in rows)) if style else [None]
-    colours = {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(names)}
+    colours = model_colours(names)
     marks = {name: MARKS[i % len(MARKS)] for i, name in enumerate(names)}
     dashes = {kind: DASHES[i % len(DASHES)] for i, kind in enumerate(kinds)}
     return colours, marks, dashes
@@ -41,45 +43,51 @@ def _spread(row):
 
 
 def _label(name, kind):
-    return str(name) if kind is None else f"{name}, {kind}"
+    return model_name(name) if kind is None else f"{model_name(name)}, {kind}"
 
 
 @styled
-def result_lines(rows, x, by="model", style=None, xlabel="", log=True):
+def result_lines(rows, x, by="model", style=None, xlabel="", log=True, width=7.2):
     """Mean accuracy against a label, a line for each ``by`` and ``style``; returns the Figure.
 
-    Bars are one standard deviation over seeds. ``log`` draws ``x`` on a logarithmic axis. Raises
-    ``ValueError`` if there are no rows.
+    Bars are one standard deviation over seeds. ``log`` draws ``x`` on a logarithmic axis;
+    ``width`` is in inches, and a narrow figure has larger words on a page. Raises ``ValueError``
+    if there are no rows.
 
     >>> import matplotlib.pyplot as plt
     >>> row = {"model": "vit", "images": 500, "mean": 0.4, "std": 0.01, "n": 3, "seeds": [0, 1, 2]}
     >>> plt.close(result_lines([row, {**row, "images": 5000, "std": None}], "images"))
     """
     colours, marks, dashes = _looks(rows, by, style)
-    opened, ax = figure(7.2, 4.0)
+    opened, ax = figure(width, 4.0)
+    handles = []  # of lines alone: error bars in a legend would hide the dashes
     for name, kind, members in _series(rows, x, by, style):
+        look = {"color": colours[name], "marker": marks[name], "linestyle": dashes[kind][0]}
+        handles.append(Line2D([], [], markersize=5, label=_label(name, kind), **look))
         ax.errorbar(
             [row[x] for row in members],
             [100 * row["mean"] for row in members],
             yerr=[_spread(row) for row in members],
-            color=colours[name], marker=marks[name], linestyle=dashes[kind][0], markersize=5,
-            capsize=3, label=_label(name, kind),
-        )  # fmt: skip
+            markersize=5,
+            capsize=3,
+            **look,
+        )
     ticks = sorted({row[x] for row in rows})
     ax.set(xlabel=xlabel or x, ylabel="accuracy, %", xscale="log" if log else "linear")
     ax.minorticks_off()
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.grid(True)
-    opened.legend(loc="outside lower center", ncols=3)
+    opened.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2)
     return opened
 
 
 @styled
-def result_bars(rows, x, by="model", xlabel=""):
+def result_bars(rows, x, by="model", xlabel="", width=7.2):
     """Mean accuracy as groups of bars: a group for each ``x``, a bar for each ``by``.
 
     Numbers grow from left to right; names stand in order of appearance. Thin lines are one standard
-    deviation over seeds. Returns the Figure. Raises ``ValueError`` if there are no rows.
+    deviation over seeds. ``width`` is in inches. Returns the Figure. Raises ``ValueError`` if there
+    are no rows.
 
     >>> import matplotlib.pyplot as plt
     >>> row = {"model": "vit", "kind": "none", "mean": 0.4, "std": None, "n": 1, "seeds": [0]}
@@ -89,17 +97,18 @@ def result_bars(rows, x, by="model", xlabel=""):
     groups = list(dict.fromkeys(row[x] for row in rows))
     if not any(isinstance(group, str) for group in groups):
         groups.sort()
-    width = 0.8 / len(series)
-    opened, ax = figure(7.2, 3.6)
+    colours = model_colours([name for name, _, _ in series])
+    opened, ax = figure(width, 3.6)
+    width = 0.8 / len(series)  # of a bar
     for i, (name, _, members) in enumerate(series):
         places = [groups.index(row[x]) + (i - (len(series) - 1) / 2) * width for row in members]
         heights = [100 * row["mean"] for row in members]
         spread = [_spread(row) for row in members]
-        bars = ax.bar(places, heights, 0.92 * width, yerr=spread, capsize=3, label=str(name),
-                      color=CYCLE[i % len(CYCLE)])  # fmt: skip
+        bars = ax.bar(places, heights, 0.92 * width, yerr=spread, capsize=3, label=model_name(name),
+                      color=colours[name])  # fmt: skip
         ax.bar_label(bars, fmt="%.0f", fontsize=9, padding=2)
     slanted = {"rotation": 20, "ha": "right"} if len(groups) > 6 else {}  # many names would touch
-    names = [group if isinstance(group, str) else f"{group:,}" for group in groups]
+    names = [model_name(g) if isinstance(g, str) else f"{g:,}" for g in groups]
     ax.set_xticks(range(len(groups)), names, **slanted)
     ax.set(xlabel=xlabel or x, ylabel="accuracy, %")
     opened.legend(loc="outside lower center", ncols=4)

@@ -4,7 +4,7 @@ import statistics
 
 from matplotlib.ticker import LogLocator
 
-from .style import COLOURS, CYCLE, figure, styled
+from .style import COLOURS, CYCLE, figure, model_colours, styled
 
 MARKS = "osD^vPX"
 LABELS = ((5, -12, "left"), (5, -12, "left"), (-4, 7, "right"))  # where a family's names stand
@@ -24,9 +24,10 @@ def accuracy_against_compute(families, xlabel, ylabel="accuracy, %", lines=True)
     if not any(families.values()):
         raise ValueError(f"families={families!r} must hold at least one point")
     opened, ax = figure(7.2, 4.0)
+    colours = model_colours(families)
     for i, (name, points) in enumerate(families.items()):
         points = sorted(points)
-        style = {"color": CYCLE[i % len(CYCLE)], "marker": MARKS[i % len(MARKS)], "markersize": 6}
+        style = {"color": colours[name], "marker": MARKS[i % len(MARKS)], "markersize": 6}
         costs, accuracies = [p[0] for p in points], [p[1] for p in points]
         ax.plot(costs, accuracies, linestyle="-" if lines else "none", label=name, **style)
         right, up, side = LABELS[i % len(LABELS)]

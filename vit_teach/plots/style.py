@@ -27,6 +27,15 @@ COLOURS = {
 }
 _LINES = ("blue", "vermilion", "green", "orange", "purple", "sky", "black")
 CYCLE = [COLOURS[name] for name in _LINES]
+# One colour for a model in the whole book, and its plain name: the name in cards and in figures.
+MODELS = {
+    "vit": ("ViT", "blue"),
+    "vit-no-positions": ("ViT, no positions", "purple"),
+    "overlap": ("overlapping patches", "sky"),
+    "cct": ("CCT's stem", "orange"),
+    "hybrid": ("hybrid", "green"),
+    "cnn": ("CNN", "vermilion"),
+}
 SEQUENTIAL = "viridis"  # for values from low to high
 DIVERGING = "RdBu_r"  # for values around zero
 
@@ -48,6 +57,31 @@ STYLE = {
     "lines.linewidth": 2,
     "grid.color": "#DDDDDD",
 }
+
+_SAME = {"resnet": "cnn", "vit, no positions": "vit-no-positions"}  # other names of a model
+
+
+def model_name(name):
+    """The plain name of a model of the book; any other name stays as it is.
+
+    >>> model_name("vit-no-positions"), model_name("tutorial")
+    ('ViT, no positions', 'tutorial')
+    """
+    return MODELS.get(str(name), (str(name), None))[0]
+
+
+def model_colours(names):
+    """A colour for each name: a model's own in every figure, another free one for other names.
+
+    >>> model_colours(["cnn", "other"]) == {"cnn": COLOURS["vermilion"], "other": COLOURS["blue"]}
+    True
+    """
+    keys = {name: _SAME.get(str(name).lower(), str(name).lower()) for name in names}
+    own = {name: COLOURS[MODELS[key][1]] for name, key in keys.items() if key in MODELS}
+    free = [colour for colour in CYCLE if colour not in own.values()] or CYCLE
+    others = [name for name in keys if name not in own]
+    return own | {name: free[i % len(free)] for i, name in enumerate(others)}
+
 
 styled = plt.rc_context(STYLE)  # a decorator: the style holds while the function runs
 
