@@ -45,7 +45,9 @@ def test_the_sites_plate_behind_figures_stays_off_widgets(open_widget):
     page.evaluate("document.querySelector('main').outerHTML += '<div class=cell_output></div>'")
     page.evaluate("document.querySelector('.cell_output').append(document.querySelector('figure'))")
     page.add_style_tag(content=SITE_STYLE.read_text("utf-8"))
-    sizes = "(all) => all.map((i) => [getComputedStyle(i).padding, getComputedStyle(i).borderWidth])"
+    sizes = (
+        "(all) => all.map((i) => [getComputedStyle(i).padding, getComputedStyle(i).borderWidth])"
+    )
     images = page.locator("figure img")  # the samples, and those that stand in without a script
     assert images.count() >= 8
     assert set(map(tuple, images.evaluate_all(sizes))) == {("0px", "0px")}

@@ -55,7 +55,9 @@ def png(colour):
 
 def test_the_block_is_named_in_the_choice_and_above_the_view(page):
     page.locator("select").select_option("blocks.4.attn.weights")
-    assert page.locator("select option:checked").inner_text() == "Block 5 · Attention: who looks where"
+    assert (
+        page.locator("select option:checked").inner_text() == "Block 5 · Attention: who looks where"
+    )
     title = drawn(page).locator(".vt-view").locator("xpath=preceding-sibling::p[1]")
     assert title.inner_text().startswith("Block 5 · ")
 
@@ -77,7 +79,9 @@ def test_a_row_of_numbers_can_be_chosen_and_is_marked(page):
     rows = drawn(page).locator(".vt-rows")
     rows.click(position={"x": 50, "y": rows.bounding_box()["height"] * 40.5 / 64})
     assert drawn(page).locator(".vt-rows .vt-ring").get_attribute("y") == "40"
-    assert drawn(page).locator(".vt-control", has_text="Token").locator("input").input_value() == "40"
+    assert (
+        drawn(page).locator(".vt-control", has_text="Token").locator("input").input_value() == "40"
+    )
     assert re.match(r"−\d.*\+\d", page.locator(".vt-view .vt-legend").inner_text())
 
 

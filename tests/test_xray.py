@@ -721,8 +721,8 @@ def test_a_picture_is_turned_as_its_exif_asks(kind, orientation, page):
 
 SETTINGS = [
     ("PNG", {}), ("GIF", {}), ("JPEG", {}), ("JPEG", {"progressive": True}),
-    ("JPEG", {"icc_profile": bytes(60_000)}), ("WEBP", {"lossless": True}), ("WEBP", {"quality": 60}),
-    ("WEBP", {"lossless": True, "icc_profile": bytes(100)}),
+    ("JPEG", {"icc_profile": bytes(60_000)}), ("WEBP", {"lossless": True}),
+    ("WEBP", {"quality": 60}), ("WEBP", {"lossless": True, "icc_profile": bytes(100)}),
 ]  # fmt: skip
 
 
@@ -764,9 +764,13 @@ def test_the_engine_decodes_files_and_says_how_long_the_model_took(page, shipped
 
 
 WRONG_FILES = {
-    "a photograph": (lambda: packed_picture(Image.new("RGB", (9, 9)), "JPEG"), "a JPEG picture, no"),
+    "a photograph": (
+        lambda: packed_picture(Image.new("RGB", (9, 9)), "JPEG"), "a JPEG picture, no",
+    ),
     "a PyTorch file": (lambda: b"PK\x03\x04" + bytes(60), "a zip archive, as PyTorch's own"),
-    "half a file": (lambda: SHIPPED.read_bytes()[:150_726], f"cut off: 150726 of {SHIPPED.stat().st_size}"),
+    "half a file": (
+        lambda: SHIPPED.read_bytes()[:150_726], f"cut off: 150726 of {SHIPPED.stat().st_size}",
+    ),
 }  # fmt: skip
 
 

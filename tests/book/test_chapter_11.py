@@ -65,7 +65,9 @@ def test_the_chapter_says_what_is_recorded_whether_it_is_nothing_or_all(capsys):
     assert "basic       5,000 images: CNN minus ViT +12.0 points, ± 0.0, clear" in printed
     assert "CNN,    500 images: 54.5%; the ViT needs 10.0 times as many" in printed
     assert "CNN, 15,000 images: 72.2%; the ViT needs more than 3 times as many" in printed
-    assert "30 settings with three seeds" in printed  # seed 2 is 0.2 and 0.1 points above the others
+    assert (
+        "30 settings with three seeds" in printed
+    )  # seed 2 is 0.2 and 0.1 points above the others
     assert "seed 2 (float32): +0.15 points on average, 30 above, 0 below" in printed
 
 
@@ -86,7 +88,9 @@ def test_the_clear_limit_is_students():
     torch.manual_seed(0)
     apart = torch.randn(400_000, 3, dtype=torch.float64)
     error = apart.std(dim=1) / 3**0.5
-    assert ((apart.mean(dim=1) / error).abs() > 4.3).double().mean() == pytest.approx(0.05, abs=0.003)
+    assert ((apart.mean(dim=1) / error).abs() > 4.3).double().mean() == pytest.approx(
+        0.05, abs=0.003
+    )
 
 
 def test_what_the_text_says_came_out_is_what_the_cards_say():

@@ -42,7 +42,7 @@ def start_weights(start, folder=None):
     Returns (state dict, {"start_val_accuracy", "start_seconds"}). ``folder`` keeps the weights for
     the other cells that start from them, and the checkpoint of a training that was stopped; a
     second process waits for the first. None keeps them in memory. The learning rate of ``start``
-    must be set (:func:`vit_teach.experiments.grid.with_chosen_rate`).
+    must be set (:func:`vit_teach.experiments.lab.rates.with_chosen_rate`).
     """
     train_set, validation_set, _ = load_sets(start)
     name = digest(start, train_set)
