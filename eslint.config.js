@@ -35,7 +35,7 @@ function joined(file, before, after) {
 
 const inFolder = (folder) => (name) => `${WIDGETS}/${folder}${name}.js`;
 const SHARED = ["common", "pictures"].map(inFolder("shared/"));
-const ENGINE = ["files", "vit", "resize", "worker"].map(inFolder("engine/"));
+const ENGINE = ["files", "vit", "resize", "decode", "worker", "stages"].map(inFolder("engine/"));
 const EACH = readdirSync(new URL(WIDGETS, import.meta.url))
   .filter((name) => name.endsWith(".js"))
   .map((name) => `${WIDGETS}/${name}`);

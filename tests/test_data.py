@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import pickle
+import random
 import subprocess
 import sys
 import time
@@ -645,3 +646,29 @@ def test_import_is_light():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+# --- damaged pictures -------------------------------------------------------------------------
+
+
+def test_one_flipped_bit_of_a_png_is_an_error_and_never_a_crash(small):
+    """The fast decoder ends the process on some of these; so checksums are compared before it."""
+    pixels = small.images["train"][0].transpose(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    whole = file.getvalue()
+    assert np.array_equal(cifar.decode([whole])[0], small.images["train"][0])
+    drawn = random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[drawn.randrange(len(damaged))] ^= 1 << drawn.randrange(8)
+        with pytest.raises(cifar.DataError, match="picture 0 cannot be decoded"):
+            cifar.decode([bytes(damaged)])
+
+
+def test_a_png_of_another_size_or_cut_off_is_named():
+    file = io.BytesIO()
+    Image.new("RGB", (48, 32)).save(file, "PNG")
+    for picture, reason in ((file.getvalue(), "of size"), (file.getvalue()[:60], "damaged")):
+        with pytest.raises(cifar.DataError, match=reason):
+            cifar.decode([picture])

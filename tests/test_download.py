@@ -250,10 +250,18 @@ def test_official_host_is_asked_last():
         assert all(cifar.PUBLISHED[name].archive in s for s in sources[1:])
 
 
-def test_progress_line(monkeypatch):
-    clock = iter([0.0, 10.0, 10.0])
-    monkeypatch.setattr(download.time, "monotonic", lambda: next(clock))
-    bar = download.Bar(20_000_000, 100_000_000)
-    assert bar.line(60_000_000) == "  [############        ]  60% of 100.0 MB, 4.00 MB/s, 0:10 left"
-    monkeypatch.setattr(download.time, "monotonic", lambda: 5.0)
-    assert download.Bar(0, None).line(3_000_000).startswith("  3.0 MB")
+def test_the_progress_bar_goes_on_from_what_is_there(small, server, capsys):
+    part_of(small).write_bytes(small.archive()[:2500])
+    server.cuts = [1500]
+    download.download("cifar10", mirrors=[small.archive_url])
+    size = len(small.archive())
+    cut, whole = [line for line in capsys.readouterr().err.splitlines() if line.strip()][-2:]
+    assert f"{4000 / size:4.0%}" in cut
+    assert "100%" in whole
+
+
+def test_without_a_length_the_progress_bar_counts(small, server, capsys):
+    server.lengths = False
+    download.download("cifar10", mirrors=[small.archive_url])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "B/s" in last and "%" not in last

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
 
 from vit_teach import plots
@@ -48,3 +49,18 @@ def test_lines_rise_along_x_with_a_bar_where_there_are_seeds():
 def test_nothing_to_draw_is_an_error(draw):
     with pytest.raises(ValueError, match="must hold at least one row"):
         draw([], "x")
+
+
+def test_a_model_has_one_colour_in_lines_and_bars_and_its_plain_name():
+    rows = [row(model, x, 0.5) for model in ("cnn", "other", "vit") for x in (1, 2)]
+    lines = plots.result_lines(rows, "x", style="model")
+    bars = plots.result_bars([r for r in rows if r["model"] != "other"], "x")
+    told = [[text.get_text() for text in drawn.legends[0].get_texts()] for drawn in (lines, bars)]
+    by_name = dict(zip(told[0], lines.legends[0].get_lines(), strict=True))
+    patches = dict(zip(told[1], bars.legends[0].get_patches(), strict=True))
+    assert list(patches) == ["CNN", "ViT"]
+    for name, patch in patches.items():
+        line = by_name[f"{name}, {name.lower()}"]
+        assert to_hex(line.get_color()) == to_hex(patch.get_facecolor())
+    assert len({line.get_linestyle() for line in by_name.values()}) == 3  # the legend shows dashes
+    plt.close("all")

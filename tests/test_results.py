@@ -331,3 +331,18 @@ def test_summary_refuses_what_it_cannot_sum_up():
         results.summarise(twice, metric="f1")
     with pytest.raises(ValueError, match="metric='test_accuracy' was not measured in cell 'a'"):
         results.summarise(twice, metric="test_accuracy")
+
+
+def test_a_card_under_another_name_is_not_taken_for_it(tmp_path):
+    path = results.write_card(make_card("a"), tmp_path / "demo" / "b.json")
+    with pytest.raises(ValueError, match="b.json holds the card of demo/a, not of demo/b"):
+        results.read_named_card(path, "demo", "b")
+
+
+@pytest.mark.parametrize("text", [
+    "cannot read '/data/x/train.parquet'", "see C:\\Users\\me\\x.txt", "at ~/runs/a.pt",
+    "no such file: file:///tmp/a/b.png", "/a/b/c",
+])  # fmt: skip
+def test_the_reason_of_a_failure_can_always_be_put_on_a_card(text):
+    card = make_card(note=cards.without_machine_paths(text), status="failed")
+    assert card["note"] and len(card["note"]) < len(text)

@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LOG = logging.getLogger(__name__)
 LIBRARIES = ("torch", "numpy", "matplotlib", "plotly")
 KEPT_CACHES = 3
+# A kernel warns at its start that it talks to us without encryption. It does so on this machine
+# alone, and a reader can do nothing about it. (What a cell warns of is not touched by this.)
+QUIET_KERNEL = ["--log-level=ERROR"]
 
 
 def sources() -> list[Path]:
@@ -91,8 +94,8 @@ def run_uncached(app, env, docnames) -> None:
 
 def run(path: Path, notebook, config):
     """Execute one notebook in its own folder."""
-    timeout = config.nb_execution_timeout
-    result = single_nb_execution(notebook, str(path.parent), timeout, allow_errors=False)
+    settings = {"timeout": config.nb_execution_timeout, "extra_arguments": QUIET_KERNEL}
+    result = single_nb_execution(notebook, str(path.parent), allow_errors=False, **settings)
     LOG.info("  %s: %.0f s%s", path.name, result.time, " (failed)" if result.err else "")
     return path, result
 

@@ -155,7 +155,7 @@ def test_a_small_map_or_a_dot_chooses_its_head(visit, twin):
     dot = visit.widget.locator(".vt-dots circle").nth(3 * twin.shape[1] + 1)
     dot.click()
     check(visit, twin, block=3, head=1)
-    assert visit.text("output") == "4 of 6" and dot.get_attribute("class") == "vt-here"
+    assert visit.text(".vt-value") == "4 of 6" and dot.get_attribute("class") == "vt-here"
 
 
 def test_the_mean_of_all_patches(visit, twin):

@@ -153,9 +153,9 @@ def test_one_seed_is_shown_as_one_seed(capsys):
 def test_all_that_is_recorded_is_shown_with_its_error(capsys):
     variables = recorded_part(lambda cell: True)
     printed = capsys.readouterr().out
-    assert "cnn               patches shuffled: -10.0 points, standard error 0.1" in printed
-    assert "vit               with crops    moved by 8:  -8.0 points" in printed
-    assert "hybrid            without crops moved by 4:  -8.0 points" in printed
+    assert "cnn               patches shuffled: -10.0 points, paired error 0.0" in printed
+    assert "vit               with crops    by 8:  -8.0 points, paired error 0.0" in printed
+    assert "hybrid            without crops by 4:  -8.0 points" in printed
     assert [row["model"] for row in variables["dial"]] == 2 * [
         "vit", "overlap", "cct", "hybrid", "cnn"
     ]  # fmt: skip
@@ -190,6 +190,12 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     assert abs(worth - lost["hybrid"]) < 0.02
 
 
+def bare_cards():
+    """The cards of training without crops, on CIFAR-10."""
+    cards = vt.results.recorded("shift")
+    return [c for c in cards if c["config"]["labels"]["world"] == "cifar10"]
+
+
 def test_what_the_text_says_of_corners_and_moves_is_what_the_cards_say():
     corners = [f"corner_{key}_accuracy" for key in ("tl", "tr", "bl", "br")]
     moved = [f"shift_{pixels}_accuracy" for pixels in (0, 4, 8)]
@@ -209,9 +215,13 @@ def test_what_the_text_says_of_corners_and_moves_is_what_the_cards_say():
     still, four, eight = moved
     without = {m: [mean[m, still] - mean[m, by] for by in (four, eight)] for m in HEIGHTS}
     with_crops = {m: [crops[m, still] - crops[m, by] for by in (four, eight)] for m in HEIGHTS}
-    for model in ("vit", "hybrid", "cnn"):
-        for less, more in zip(with_crops[model], without[model], strict=True):
-            assert less < more
+    better = {m: [b - a for a, b in zip(with_crops[m], without[m], strict=True)] for m in HEIGHTS}
+    assert min(better["vit"][1], better["hybrid"][1]) > 0.04 and max(better["cnn"]) < 0.02
+    assert better["vit"][0] < 0.02 < better["hybrid"][0]
+    shifts = [f"shift_{pixels}_accuracy" for pixels in range(9)]
+    of_cnn = [{r["metric"]: r["mean"] for r in vt.experiments.rows(cards, shifts)
+               if r["model"] == "cnn"} for cards in (bare_cards(), plain)]  # fmt: skip
+    assert all(of_cnn[0][shift] > of_cnn[1][shift] for shift in shifts)
     by_eight = [without[m][1] for m in ("vit", "hybrid", "cnn")]
     assert max(by_eight) - min(by_eight) < 0.04
     assert without["vit-no-positions"][1] == min(lost[1] for lost in without.values())
@@ -223,10 +233,10 @@ def test_what_the_text_says_of_the_dial_is_what_the_cards_say():
     test = {(r["model"], r["images"]): r["mean"] for r in rows}
     lead = {(m, n): test[m, n] - test["vit", n] for m, n in test}
     assert lead["cnn", 5_000] > 0.05 and 0.01 < lead["cnn", 45_000] < lead["cnn", 5_000] - 0.03
+    assert lead["overlap", 5_000] < -0.03 and -0.02 < lead["overlap", 45_000] < -0.019
     for n in (5_000, 45_000):
-        assert lead["overlap", n] < -0.01
         for stem in ("cct", "hybrid"):
-            assert 0 < lead[stem, n] < 0.025
+            assert 0 < lead[stem, n] < 0.02
         assert test["cnn", n] == max(test[m, n] for m in ("vit", "overlap", "cct", "hybrid", "cnn"))
     assert max(lead["cct", 5_000], lead["hybrid", 5_000]) < 0.5 * lead["cnn", 5_000]
 
@@ -242,7 +252,7 @@ def test_what_the_text_says_of_positions_and_reading_is_what_the_cards_say():
         assert max(by_kind) - min(by_kind) < 0.01
         assert found["test_accuracy", "vit-no-positions", n] < min(by_kind) - 0.05
         read = [found["test_accuracy", name, n] for name in ("vit", "vit-class-token")]
-        assert read[0] - read[1] > 0.01
+        assert (read[0] - read[1] > 0.02) is (n == 5_000) and read[0] > read[1]
     by_heart = {kind: found["train_accuracy", kind, 5_000] for kind in (*kinds, "vit-no-positions")}
     assert max(by_heart, key=by_heart.get) == "vit-no-positions"
     assert max(by_heart[kind] for kind in kinds) < by_heart["vit-no-positions"] - 0.05

@@ -58,36 +58,39 @@ def test_the_chapter_says_what_is_recorded_whether_it_is_nothing_or_all(capsys):
     capsys.readouterr()
     nothing = run(dict(chapter()), start="def gaps")
     printed = capsys.readouterr().out
-    assert nothing["found"] == []
-    assert "no recorded curves yet" in printed and "recorded, " not in printed
-    assert printed.splitlines()[-1] == "0 cells with three seeds"
+    assert nothing["found"] == [] and "ViT" not in printed
+    assert printed.splitlines()[-1] == "0 settings with three seeds"
     run(dict(chapter()), start='so_far("data_size")', recorded=True)
     printed = capsys.readouterr().out
-    assert "recorded, basic       5,000 images: CNN minus ViT +12.0 points, ± 0.1, clear" in printed
-    assert "basic: CNN with 500 images has 54.5%; ViT: 10.0 times as many" in printed
-    assert "CNN with 45,000 images has 77.9%; outside the ViT's curve" in printed
-    assert "30 cells with three seeds" in printed  # seed 2 is 0.2 and 0.1 points above the others
-    assert "seed 2 (float32): +0.15 points on average, 30 cells above, 0 below" in printed
+    assert "basic       5,000 images: CNN minus ViT +12.0 points, ± 0.0, clear" in printed
+    assert "CNN,    500 images: 54.5%; the ViT needs 10.0 times as many" in printed
+    assert "CNN, 15,000 images: 72.2%; the ViT needs more than 3 times as many" in printed
+    assert (
+        "30 settings with three seeds" in printed
+    )  # seed 2 is 0.2 and 0.1 points above the others
+    assert "seed 2 (float32): +0.15 points on average, 30 above, 0 below" in printed
 
 
-def test_a_gap_needs_both_models_and_three_seeds_for_a_word():
-    rows = [
-        {"model": m, "augment": "basic", "images": n, "mean": mean, "std": 0.01, "n": 2}
-        for m, n, mean in (("cnn", 500, 0.6), ("vit", 500, 0.5), ("cnn", 5000, 0.7))
-    ]
-    assert chapter()["gaps"](rows) == [("basic", 500, pytest.approx(10), None)]
-    three = [{**row, "n": 3} for row in rows]
-    _, _, _, error = chapter()["gaps"](three)[0]
-    assert error == pytest.approx(100 * (2 * 0.01**2 / 3) ** 0.5)
+def test_a_gap_is_of_pairs_and_needs_three_of_them_for_an_error():
+    def card(model, seed, test):
+        labels = {"model": model, "augment": "basic", "images": 500}
+        return {"config": {"labels": labels}, "seed": seed, "metrics": {"test_accuracy": test}}
+
+    cards = [card("cnn", 0, 0.6), card("cnn", 1, 0.7), card("vit", 0, 0.5), card("hybrid", 1, 0.4)]
+    assert list(chapter()["gaps"](cards)) == [("basic", 500, pytest.approx(10), None)]
+    cards += [card("vit", 1, 0.59), card("vit", 2, 0.4), card("cnn", 2, 0.52)]
+    ((_, _, gap, error),) = chapter()["gaps"](cards)
+    assert gap == pytest.approx(11) and error == pytest.approx(1 / 3**0.5)  # of 10, 11 and 12
 
 
 def test_the_clear_limit_is_students():
-    """The 97.5 % point of t with 4 degrees of freedom, by playing two times three runs."""
+    """The 97.5 % point of t with 2 degrees of freedom, by playing three pairs."""
     torch.manual_seed(0)
-    runs = torch.randn(200_000, 2, 3, dtype=torch.float64)
-    gap = runs[:, 0].mean(dim=1) - runs[:, 1].mean(dim=1)
-    error = (runs.var(dim=2).sum(dim=1) / 3).sqrt()
-    assert ((gap / error).abs() > 2.8).double().mean().item() == pytest.approx(0.05, abs=0.003)
+    apart = torch.randn(400_000, 3, dtype=torch.float64)
+    error = apart.std(dim=1) / 3**0.5
+    assert ((apart.mean(dim=1) / error).abs() > 4.3).double().mean() == pytest.approx(
+        0.05, abs=0.003
+    )
 
 
 def test_what_the_text_says_came_out_is_what_the_cards_say():
@@ -118,8 +121,13 @@ def test_what_the_text_says_came_out_is_what_the_cards_say():
     for n in sizes:
         assert mean["vit", n] < mean["hybrid", n] < mean["cnn", n]
         assert mean["hybrid", n] - mean["vit", n] < mean["cnn", n] - mean["hybrid", n]
-    for _, _, points, error in chapter()["gaps"](rows):
-        assert abs(points) > 2.8 * error
+    clear = {(a, n): points > 4.3 * error for a, n, points, error in chapter()["gaps"](cards)}
+    assert [place for place, found in clear.items() if not found] == [("strong+mix", 45_000)]
+    for seed in seeds:  # two to three times as many images, and more than three at 15,000
+        curve = {n: test["vit", n, seed] for n in sizes}
+        for n in sizes[:3]:
+            assert 2 < chapter()["images_needed"](curve, test["cnn", n, seed]) / n < 3
+        assert max(curve.values()) < test["cnn", 15_000, seed]
     spread = {n: sum(row["std"] for row in rows if row["images"] == n) for n in sizes}
     assert min(spread[500], spread[1_500]) > max(spread[n] for n in sizes[2:])
 
@@ -164,6 +172,18 @@ def test_what_the_text_says_of_strong_augmentation_is_what_the_cards_say():
             part = c["train"]["kept_step"] / c["train"]["steps"]
             early[c["config"]["labels"]["augment"]].append(part)
     assert max(early["basic"]) < 0.11 and 0.45 < min(early["strong+mix"]) < 0.55
+
+
+def test_which_evaluation_was_kept_is_what_the_text_says():
+    kept = {}  # which of the ten evaluations
+    for card in vt.results.recorded("data_size"):
+        number = round(10 * card["train"]["kept_step"] / card["train"]["steps"])
+        kept.setdefault(tuple(card["config"]["labels"].values()), []).append(number)
+    kept = {(m, n, a): sorted(found) for (a, n, m), found in kept.items()}
+    assert kept["vit", 500, "basic"] == [1, 1, 1] and kept["vit", 1_500, "basic"] == [1, 2, 2]
+    assert kept["hybrid", 500, "basic"][:2] == [1, 1] and 4 <= min(kept["vit", 5_000, "basic"])
+    assert all(found == [10, 10, 10] for (m, *_), found in kept.items() if m == "cnn")
+    assert min(min(found) for (_, n, _), found in kept.items() if n >= 15_000) == 8
 
 
 def test_no_seed_is_a_stranger_as_the_text_says():

@@ -45,6 +45,21 @@ def test_no_finding_about_the_weights_is_written_into_the_prose():
     assert found <= {"16.55", "116.5", "115.5", "4", "12", "200"}
 
 
+def test_what_the_text_says_came_out_is_what_cifar_shows():
+    built = chapter()
+    if "CIFAR" not in built["few"].source:
+        pytest.skip("the sentences are about CIFAR-10; set VIT_TEACH_DATA to check them")
+    holds = {claim[0]: bool(found) for claim, found in built["claims"].items()}
+    assert holds == {"A": True, "B": False, "C": True, "D": True, "E": True}
+    far, line = built["far"], built["line"]
+    assert 0.75 < far["trained"].min() / line < 0.85 and 1 < far["trained"].max() / line < 1.1
+    assert far["trained"].mean(dim=1)[1:].max() < 0.97 * line
+    assert (far["shuffled labels"].mean(dim=1) / line - 1).abs().max() < 0.05
+    assert far["trained"].min(dim=1).values.argsort()[:3].sort().values.tolist() == [1, 2, 3]
+    sharpest = {name: table.min().item() for name, table in built["evenness"].items()}
+    assert min(sharpest, key=sharpest.get) == "shuffled labels"
+
+
 @pytest.mark.parametrize("grid", [(8, 8), (3, 5), (1, 6)])
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_the_measures_by_hand_are_the_packages(grid, prefix):

@@ -91,6 +91,16 @@ def test_the_cache_key_follows_the_package(monkeypatch, tmp_path):
     assert vit_execute.cache_key() != before
 
 
+def test_a_kernel_that_runs_a_chapter_warns_of_nothing(capfd, tmp_path):
+    cell = nbformat.v4.new_code_cell("import warnings; warnings.warn('of a cell'); print(1 + 1)")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    config = SimpleNamespace(nb_execution_timeout=60)
+    _, result = vit_execute.run(tmp_path / "a.ipynb", notebook, config)
+    said = {output.name: output.text for output in result.nb.cells[0].outputs}
+    assert said["stdout"] == "2\n" and "of a cell" in said["stderr"]
+    assert "WARNING" not in capfd.readouterr().err
+
+
 def test_a_plotly_figure_needs_a_text_alternative():
     with pytest.raises(ValueError, match="layout.meta"):
         figure_html({"data": [], "layout": {}})

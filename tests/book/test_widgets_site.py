@@ -133,7 +133,7 @@ def test_every_patch_size_gives_its_counts(patch):
     choose_image(patch, "photograph")
     patch.press("input[type=range]", "Home")
     for size in (7, 8, 14, 16, 28, 32, 56, 112):
-        assert f"{size} × {size}" in patch.text("output")
+        assert f"{size} × {size}" in patch.text(".vt-value")
         patch.text(".vt-counts")
         assert patch.widget.locator(".vt-counts b").all_inner_texts() == counts(224, size)
         patch.press("input[type=range]", "ArrowRight")
@@ -141,7 +141,7 @@ def test_every_patch_size_gives_its_counts(patch):
 
 def test_pointing_at_a_patch_shows_its_token_and_its_numbers(patch):
     choose_image(patch, "small picture")
-    while patch.text("output") != "4 × 4":
+    while patch.text(".vt-value") != "4 × 4":
         patch.press("input[type=range]", "ArrowLeft")
     tokens = vt.patchify(image_of(patch, 1)[None], 4)[0]  # (64, 48)
     for press, (row, column) in enumerate([(0, 0), (2, 5), (7, 7)]):
@@ -166,7 +166,7 @@ def test_pointing_at_a_token_shows_its_patch(patch):
 
 def test_patches_and_tokens_by_keyboard(patch):
     choose_image(patch, "photograph")
-    while patch.text("output") != "16 × 16":
+    while patch.text(".vt-value") != "16 × 16":
         patch.press("input[type=range]", "ArrowRight")
     patch.press(
         ".vt-stage >> nth=0", "Home", "ArrowDown", "ArrowRight", "ArrowUp", "ArrowDown", "ArrowLeft"
@@ -296,7 +296,7 @@ def test_a_place_by_mouse_and_by_keyboard(position, tables):
 def test_every_rule_resizes_the_tables(position, tables):
     for _ in range(4):
         position.press("input[type=range]", "ArrowRight")
-    assert "12 × 12" in position.text("output")
+    assert "12 × 12" in position.text(".vt-value")
     position.press(".vt-maps", "Home", "ArrowRight")
     lengths = position.numbers(".vt-table td").view(5, 4)
     for number, rule in enumerate(vt.RESIZE_RULES):

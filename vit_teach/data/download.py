@@ -24,6 +24,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from . import cifar
 
 SOURCES = {
@@ -243,70 +245,18 @@ def _range_start(response) -> int | None:
 
 def _pour(response, file, have: int, total: int | None) -> int:
     """Copy the response to the file under a progress bar; returns the size reached."""
-    bar = Bar(have, total)
-    try:
-        while chunk := response.read(CHUNK):
-            file.write(chunk)
-            have += len(chunk)
-            bar.show(have)
-    except http.client.IncompleteRead as error:
-        file.write(error.partial)
-        have += len(error.partial)
-        raise ConnectionError("the connection was cut") from error
-    finally:
-        bar.close(have)
-    return have
-
-
-class Bar:
-    """Progress on one line: share, amount, speed, time left. Off a terminal a line per tenth.
-
-    >>> " 50%" in Bar(have=0, total=2_000_000).line(1_000_000)
-    True
-    """
-
-    def __init__(self, have: int, total: int | None):
-        self.first, self.total, self.start = have, total, time.monotonic()
-        self.terminal = sys.stdout.isatty()
-        self.shown = -1.0 if self.terminal else (10 * have // total if total else 0)
-
-    def show(self, have: int) -> None:
-        """Draw the bar if it is time to."""
-        now = time.monotonic()
-        if self.terminal and now - self.shown >= 0.2:
-            print(f"\r{self.line(have)}\033[K", end="", flush=True)
-            self.shown = now
-        elif not self.terminal and self.total and 10 * have // self.total > self.shown:
-            print(self.line(have), flush=True)
-            self.shown = 10 * have // self.total
-
-    def close(self, have: int) -> None:
-        """Leave the last state standing."""
-        if self.terminal:
-            print(f"\r{self.line(have)}\033[K", flush=True)
-
-    def line(self, have: int) -> str:
-        """The text for `have` bytes."""
-        seconds = max(time.monotonic() - self.start, 1e-3)
-        speed = (have - self.first) / seconds  # bytes per second
-        rate = f"{speed / 1e6:.2f} MB/s"
-        if not self.total:
-            return f"  {have / 1e6:.1f} MB, {rate}"
-        done = min(have / self.total, 1.0)
-        left = f"{_clock((self.total - have) / speed)} left" if speed else "waiting"
-        bar = f"[{'#' * int(20 * done):<20}]"
-        return f"  {bar} {done:4.0%} of {self.total / 1e6:.1f} MB, {rate}, {left}"
-
-
-def _clock(seconds: float) -> str:
-    """Seconds as text.
-
-    >>> _clock(75), _clock(4000)
-    ('1:15', '1:06:40')
-    """
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    pause = 0.2 if sys.stderr.isatty() else 10  # seconds; in a log each state takes a line
+    bar = {"total": total, "initial": have, "unit": "B", "unit_scale": True, "mininterval": pause}
+    with tqdm(**bar) as progress:
+        try:
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                progress.update(len(chunk))
+        except http.client.IncompleteRead as error:
+            file.write(error.partial)
+            progress.update(len(error.partial))
+            raise ConnectionError("the connection was cut") from error
+        return progress.n
 
 
 # ---------------------------------------------------------------------------------------------

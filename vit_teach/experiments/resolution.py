@@ -38,11 +38,7 @@ def _cell(rule, seed, before, after, **settings):
 
 
 def measure(model, cell, validation_set):
-    """The mean length of a row of the position table after fine-tuning: ``row_norm``.
-
-    >>> measure.__name__
-    'measure'
-    """
+    """The mean length of a row of the position table after fine-tuning: ``row_norm``."""
     model = getattr(model, "model", model)  # inside the part that enlarges the images
     return {"row_norm": row_norm(model.pos_embed, int(model.config.class_token))}
 

@@ -12,7 +12,17 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .style import COLOURS, CYCLE, DIVERGING, MARKS, SEQUENTIAL, bar_groups, figure, square, styled
+from .style import (
+    COLOURS,
+    DIVERGING,
+    MARKS,
+    SEQUENTIAL,
+    bar_groups,
+    figure,
+    model_colours,
+    square,
+    styled,
+)
 
 
 @styled
@@ -32,13 +42,11 @@ def shift_errors(
     fig, axes = figure(7.2, 3.9, 1, len(panels), squeeze=False)
     for ax, (title, errors) in zip(axes[0], panels.items(), strict=True):
         longest = max(map(len, errors.values()))
+        colours = model_colours(errors)
         for place in range(0, longest, cell or longest):
             ax.axvline(place, color=COLOURS["grey"], ls=":", lw=1, zorder=0)
         for number, (name, values) in enumerate(errors.items()):
-            style: dict[str, Any] = {
-                "color": CYCLE[number % len(CYCLE)],
-                "marker": MARKS[number % len(MARKS)],
-            }
+            style: dict[str, Any] = {"color": colours[name], "marker": MARKS[number % len(MARKS)]}
             style |= {"mfc": "none", "ms": 10} if number % 2 == 0 else {"ms": 5}  # see both of two
             ax.plot(values, "-", lw=1.6, label=name, **style)
         ax.set(title=title, xlabel="shift to the right (pixels)", ylim=(-0.03, None))
@@ -106,10 +114,12 @@ def reach_by_depth(
     >>> plt.close(reach_by_depth({"ViT": [("embedding", 1.5), ("block 0", 4.0)]}, uniform=12.3))
     """
     fig, ax = figure(7.2, 3.4)
+    colours = model_colours(distances)
     for number, (name, line) in enumerate(distances.items()):
         x = [i / (len(line) - 1) for i in range(len(line))]
         mark = MARKS[number % len(MARKS)]
-        ax.plot(x, [distance for _, distance in line], marker=mark, label=name)
+        reached = [distance for _, distance in line]
+        ax.plot(x, reached, marker=mark, label=name, color=colours[name])
     ax.axhline(uniform, color=COLOURS["grey"], ls=":")
     ax.annotate("all pixels alike", (0, uniform), (0, 4), textcoords="offset points", fontsize=9)
     ax.set(xlabel="depth", ylabel=ylabel, ylim=(0, 1.15 * uniform))

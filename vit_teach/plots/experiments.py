@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..results.summary import Row
-from .style import CYCLE, MARKS, bar_groups, figure, styled
+from .style import MARKS, bar_groups, figure, model_colours, model_name, styled
 
 DASHES = ("-", "--", ":")
 
@@ -37,7 +38,7 @@ def _looks(
     """A colour and a mark for each name, a dash for each style value."""
     names = list(dict.fromkeys(row[by] for row in rows))
     kinds = list(dict.fromkeys(row[style] for row in rows)) if style else [None]
-    colours = {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(names)}
+    colours = model_colours(names)
     marks = {name: MARKS[i % len(MARKS)] for i, name in enumerate(names)}
     dashes = {kind: DASHES[i % len(DASHES)] for i, kind in enumerate(kinds)}
     return colours, marks, dashes
@@ -49,7 +50,7 @@ def _spread(row: Row) -> float:
 
 
 def _label(name: object, kind: object) -> str:
-    return str(name) if kind is None else f"{name}, {kind}"
+    return model_name(name) if kind is None else f"{model_name(name)}, {kind}"
 
 
 @styled
@@ -60,41 +61,54 @@ def result_lines(
     style: str | None = None,
     xlabel: str = "",
     log: bool = True,
+    width: float = 7.2,
 ) -> Figure:
     """Mean accuracy against a label, a line for each ``by`` and ``style``; returns the Figure.
 
-    Bars are one standard deviation over seeds. ``log`` draws ``x`` on a logarithmic axis. Raises
-    ``ValueError`` if there are no rows.
+    Bars are one standard deviation over seeds. ``log`` draws ``x`` on a logarithmic axis;
+    ``width`` is in inches, and a narrow figure has larger words on a page. Raises ``ValueError``
+    if there are no rows.
 
     >>> import matplotlib.pyplot as plt
     >>> row = {"model": "vit", "images": 500, "mean": 0.4, "std": 0.01, "n": 3, "seeds": [0, 1, 2]}
     >>> plt.close(result_lines([row, {**row, "images": 5000, "std": None}], "images"))
     """
     colours, marks, dashes = _looks(rows, by, style)
-    fig, ax = figure(7.2, 4.0)
+    fig, ax = figure(width, 4.0)
+    handles = []  # of lines alone: error bars in a legend would hide the dashes
     for name, kind, members in _series(rows, x, by, style):
+        look: dict[str, Any] = {
+            "color": colours[name],
+            "marker": marks[name],
+            "linestyle": dashes[kind],
+        }
+        handles.append(Line2D([], [], markersize=5, label=_label(name, kind), **look))
         ax.errorbar(
             [row[x] for row in members],
             [100 * row["mean"] for row in members],
             yerr=[_spread(row) for row in members],
-            color=colours[name], marker=marks[name], linestyle=dashes[kind], markersize=5,
-            capsize=3, label=_label(name, kind),
-        )  # fmt: skip
+            markersize=5,
+            capsize=3,
+            **look,
+        )
     ticks = sorted({row[x] for row in rows})
     ax.set(xlabel=xlabel or x, ylabel="accuracy, %", xscale="log" if log else "linear")
     ax.minorticks_off()
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.grid(True)
-    fig.legend(loc="outside lower center", ncols=3)
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2)
     return fig
 
 
 @styled
-def result_bars(rows: list[Row], x: str, by: str = "model", xlabel: str = "") -> Figure:
+def result_bars(
+    rows: list[Row], x: str, by: str = "model", xlabel: str = "", width: float = 7.2
+) -> Figure:
     """Mean accuracy as groups of bars: a group for each ``x``, a bar for each ``by``.
 
     Numbers grow from left to right; names stand in order of appearance. Thin lines are one standard
-    deviation over seeds. Returns the Figure. Raises ``ValueError`` if there are no rows.
+    deviation over seeds. ``width`` is in inches. Returns the Figure. Raises ``ValueError`` if there
+    are no rows.
 
     >>> import matplotlib.pyplot as plt
     >>> row = {"model": "vit", "kind": "none", "mean": 0.4, "std": None, "n": 1, "seeds": [0]}
@@ -104,12 +118,12 @@ def result_bars(rows: list[Row], x: str, by: str = "model", xlabel: str = "") ->
     groups = list(dict.fromkeys(row[x] for row in rows))
     if not any(isinstance(group, str) for group in groups):
         groups.sort()
-    fig, ax = figure(7.2, 3.6)
+    fig, ax = figure(width, 3.6)
     heights = {name: {row[x]: 100 * row["mean"] for row in members} for name, _, members in series}
     spreads = {name: [_spread(row) for row in members] for name, _, members in series}
     bar_groups(ax, groups, heights, spreads)
     slanted = {"rotation": 20, "ha": "right"} if len(groups) > 6 else {}  # many names would touch
-    names = [group if isinstance(group, str) else f"{group:,}" for group in groups]
+    names = [model_name(g) if isinstance(g, str) else f"{g:,}" for g in groups]
     ax.set_xticks(range(len(groups)), names, **slanted)
     ax.set(xlabel=xlabel or x, ylabel="accuracy, %")
     fig.legend(loc="outside lower center", ncols=4)

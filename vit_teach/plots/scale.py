@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from .style import COLOURS, CYCLE, MARKS, figure, styled, time_axes
+from .style import COLOURS, CYCLE, MARKS, figure, model_colours, styled, time_axes
 
 LABELS = ((5, -12, "left"), (5, -12, "left"), (-4, 7, "right"))  # where a family's names stand
 
@@ -30,9 +30,10 @@ def accuracy_against_compute(
     if not any(families.values()):
         raise ValueError(f"families={families!r} must hold at least one point")
     fig, ax = figure(7.2, 4.0)
+    colours = model_colours(families)
     for i, (name, points) in enumerate(families.items()):
         points = sorted(points)
-        style = {"color": CYCLE[i % len(CYCLE)], "marker": MARKS[i % len(MARKS)], "markersize": 6}
+        style = {"color": colours[name], "marker": MARKS[i % len(MARKS)], "markersize": 6}
         costs, accuracies = [p[0] for p in points], [p[1] for p in points]
         ax.plot(costs, accuracies, linestyle="-" if lines else "none", label=name, **style)
         right, up, side = LABELS[i % len(LABELS)]

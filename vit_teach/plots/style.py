@@ -6,7 +6,7 @@ cell ends, so such a cell ends with ``;`` to show it once. Figures are drawn on 
 them on a white card in its dark theme too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import matplotlib
@@ -35,6 +35,15 @@ COLOURS = {
 }
 _LINES = ("blue", "vermilion", "green", "orange", "purple", "sky", "black")
 CYCLE = [COLOURS[name] for name in _LINES]
+# One colour for a model in the whole book, and its plain name: the name in cards and in figures.
+MODELS = {
+    "vit": ("ViT", "blue"),
+    "vit-no-positions": ("ViT, no positions", "purple"),
+    "overlap": ("overlapping patches", "sky"),
+    "cct": ("CCT's stem", "orange"),
+    "hybrid": ("hybrid", "green"),
+    "cnn": ("CNN", "vermilion"),
+}
 SEQUENTIAL = "viridis"  # for values from low to high
 DIVERGING = "RdBu_r"  # for values around zero
 MARKS = "osD^vP*X"  # of points; the first ones are the easiest to tell apart
@@ -57,6 +66,31 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 2,
     "grid.color": "#DDDDDD",
 }
+
+_SAME = {"resnet": "cnn", "vit, no positions": "vit-no-positions"}  # other names of a model
+
+
+def model_name(name: object) -> str:
+    """The plain name of a model of the book; any other name stays as it is.
+
+    >>> model_name("vit-no-positions"), model_name("tutorial")
+    ('ViT, no positions', 'tutorial')
+    """
+    return MODELS.get(str(name), (str(name), ""))[0]
+
+
+def model_colours(names: Iterable[Any]) -> dict[Any, str]:
+    """A colour for each name: a model's own in every figure, another free one for other names.
+
+    >>> model_colours(["cnn", "other"]) == {"cnn": COLOURS["vermilion"], "other": COLOURS["blue"]}
+    True
+    """
+    keys = {name: _SAME.get(str(name).lower(), str(name).lower()) for name in names}
+    own = {name: COLOURS[MODELS[key][1]] for name, key in keys.items() if key in MODELS}
+    free = [colour for colour in CYCLE if colour not in own.values()] or CYCLE
+    others = [name for name in keys if name not in own]
+    return own | {name: free[i % len(free)] for i, name in enumerate(others)}
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 # A decorator: the style holds while the function runs. (matplotlib's hints do not say that it is.)
@@ -173,13 +207,13 @@ def bar_groups(
     >>> bar_groups(ax, ["plain", "cut"], {"vit": {"plain": 40, "cut": 30}})
     >>> plt.close(fig)
     """
-    width = 0.8 / len(series)
+    colours, width = model_colours(series), 0.8 / len(series)
     for i, (name, heights) in enumerate(series.items()):
         shift = (i - (len(series) - 1) / 2) * width
         places = [groups.index(group) + shift for group in heights]
         lines: dict[str, Any] = {} if spreads is None else {"yerr": spreads[name], "capsize": 3}
-        bars = ax.bar(places, list(heights.values()), 0.92 * width, label=str(name),
-                      color=CYCLE[i % len(CYCLE)], **lines)  # fmt: skip
+        bars = ax.bar(places, list(heights.values()), 0.92 * width, label=model_name(name),
+                      color=colours[name], **lines)  # fmt: skip
         ax.bar_label(bars, fmt="%.0f", fontsize=9, padding=2)
 
 

@@ -7,6 +7,7 @@ from .cards import (
     portable_command,
     read_card,
     read_cards,
+    read_named_card,
     recorded,
     validate,
     write_card,
@@ -16,6 +17,6 @@ from .tables import Table, result_rows_table, result_table
 
 __all__ = [
     "Table", "data_entry", "environment", "labelled", "new_card", "percent", "portable_command",
-    "read_card", "read_cards", "recorded", "result_rows_table", "result_table", "summarise",
-    "validate", "write_card",
+    "read_card", "read_cards", "read_named_card", "recorded", "result_rows_table", "result_table",
+    "summarise", "validate", "write_card",
 ]  # fmt: skip

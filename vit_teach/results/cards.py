@@ -161,6 +161,16 @@ def cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
+def without_machine_paths(text: str) -> str:
+    """A message in which the paths of this machine keep their last part only.
+
+    >>> without_machine_paths("cannot read '/data/cifar/train.parquet': damaged")
+    "cannot read 'train.parquet': damaged"
+    """
+    text = text.replace(str(ROOT), "the repository")
+    return re.sub(r"(file:/+|~/|/|[A-Za-z]:[\\/]|\\\\)[^\s'\":,]*[\\/](?=[^\s\\/])", "", text)
+
+
 def portable_command(module: str, arguments: list[str]) -> str:
     """The command line to record: what to type from the root of the repository.
 
@@ -304,12 +314,28 @@ def recorded(experiment: str) -> list[dict]:
     """The book's own cards of an experiment: those under data/results of the repository.
 
     Raises FileNotFoundError where the package does not lie in its repository, or the experiment
-    has no cards.
+    has no cards, and ValueError for a card that lies under another's name.
 
     >>> {card["experiment"] for card in recorded("train")}
     {'train'}
     """
-    return read_cards(RESULTS / experiment)
+    read_cards(RESULTS / experiment)  # names what is missing or not valid
+    paths = sorted((RESULTS / experiment).rglob("*.json"))
+    return [read_named_card(path, experiment, path.stem) for path in paths]
+
+
+def read_named_card(path: str | Path, experiment: str, cell: str) -> dict:
+    """The card of a cell. Raises ValueError if another cell's card lies under its name.
+
+    >>> read_named_card(RESULTS / "train" / "cifar-vit-20min.json", "train", "x")
+    Traceback (most recent call last):
+    ValueError: ...cifar-vit-20min.json holds the card of train/cifar-vit-20min, not of train/x
+    """
+    card = read_card(path)
+    if (card["experiment"], card["cell"]) != (experiment, cell):
+        found = f"{card['experiment']}/{card['cell']}"
+        raise ValueError(f"{path} holds the card of {found}, not of {experiment}/{cell}")
+    return card
 
 
 def read_card(path: str | Path) -> dict:

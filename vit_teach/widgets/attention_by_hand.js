@@ -98,9 +98,12 @@ function makePoint(plane, { key, label, mark, kind, fixed }) {
   const group = draw("g", looks, shape, text);
   if (!fixed) {
     group.addEventListener("keydown", (event) => onPointKey(plane, key, event));
+    // A finger on a point drags it; beside the points it scrolls the page. (Chromium does not heed
+    // touch-action inside an SVG.)
+    group.addEventListener("touchstart", (event) => event.preventDefault());
     group.addEventListener("pointerdown", (event) => {
       plane.held = key;
-      group.focus();
+      group.focus({ preventScroll: true });
       plane.board.setPointerCapture(event.pointerId);
       event.preventDefault();
     });

@@ -12,29 +12,7 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 const isTiny = (number) => Math.abs(number) < 1e-4 && number !== 0;
 const short = (number) => (isTiny(number) ? number.toExponential(1) : number.toFixed(4));
 
-// --- What there is to see: the stages of a run, in order -----------------------------------------
-
-// [name of the tensor, what to call it, its group]
-function stageList(depth) {
-  const blocks = Array.from({ length: depth }, (_, i) => [
-    [`blocks.${i}.attn.q`, "Queries", `Block ${i + 1}`],
-    [`blocks.${i}.attn.k`, "Keys", `Block ${i + 1}`],
-    [`blocks.${i}.attn.v`, "Values", `Block ${i + 1}`],
-    [`blocks.${i}.attn.weights`, "Attention: who looks where", `Block ${i + 1}`],
-    [`blocks.${i}.attn`, "What attention adds", `Block ${i + 1}`],
-    [`blocks.${i}.mlp`, "What the MLP adds", `Block ${i + 1}`],
-    [`blocks.${i}`, "Tokens after the block", `Block ${i + 1}`],
-  ]);
-  return [
-    ["picture", "The picture, as the model reads it", "Input"],
-    ["patch_embed", "Patch vectors: each patch projected", "Input"],
-    ["tokens", "Tokens: with class token and positions", "Input"],
-    ...blocks.flat(),
-    ["norm", "Tokens, normalised", "Output"],
-    ["pooled", "The vector of the picture", "Output"],
-    ["logits", "Scores of the classes", "Output"],
-  ];
-}
+// --- Choosing a stage ----------------------------------------------------------------------------
 
 function stageChoice(list, onchange) {
   const groups = new Map();
@@ -45,6 +23,10 @@ function stageChoice(list, onchange) {
   const input = make("select", { onchange: () => onchange(input.value) }, ...groups.values());
   return { box: make("label", { class: "vt-control" }, make("span", {}, "Stage"), input), input };
 }
+
+// The stage in block i that a stage is in its own; from outside the blocks, the attention.
+const inBlock = (stage, i) =>
+  stage.startsWith("blocks.") ? stage.replace(/\d+/, i) : `blocks.${i}.attn.weights`;
 
 // --- Getting things ------------------------------------------------------------------------------
 
@@ -62,52 +44,7 @@ async function loadEngine(model) {
 async function bookWeights(model) {
   const { byteLength, byteOffset, buffer } = model.get("weights") ?? {};
   if (byteLength) return buffer.slice(byteOffset, byteOffset + byteLength);
-  return fromBase64(await globalThis.VitWidgets.fetch(model.get("name"))).buffer;
-}
-
-// The bytes of a text in base 64. A plain loop: Uint8Array.from would hold the page up for 0.15 s.
-function fromBase64(text) {
-  const letters = atob(text);
-  const bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
-  return bytes;
-}
-
-// A data address to a Blob without a request.
-function sampleBlob(address) {
-  const [head, body] = address.split(",");
-  return new Blob([fromBase64(body)], { type: head.slice(5).split(";")[0] });
-}
-
-// A picture's pixels as they are in the file: no colour management, as Pillow reads them.
-async function decode(blob) {
-  if (!blob.size) throw new Error("the file is empty");
-  try {
-    return await createImageBitmap(blob, {
-      colorSpaceConversion: "none",
-      premultiplyAlpha: "none",
-    });
-  } catch {
-    const svg = blob.type.includes("svg") ? " (drawings in SVG are not read)" : "";
-    throw new Error(`this is not a picture that the browser can read${svg}`);
-  }
-}
-
-// One frame of the reader's camera, which is on only for that.
-async function photograph() {
-  const stream = await navigator.mediaDevices.getUserMedia({ video: true });
-  try {
-    const video = Object.assign(document.createElement("video"), {
-      srcObject: stream,
-      muted: true,
-    });
-    await video.play();
-    const canvas = make("canvas", { width: video.videoWidth, height: video.videoHeight });
-    canvas.getContext("2d").drawImage(video, 0, 0);
-    return await new Promise((done) => canvas.toBlob(done));
-  } finally {
-    stream.getTracks().forEach((track) => track.stop());
-  }
+  return globalThis.VitWidgets.fetch(model.get("name")); // in base 64
 }
 
 // --- Running -------------------------------------------------------------------------------------
@@ -115,28 +52,34 @@ async function photograph() {
 const say = (state, text) => (state.parts.status.textContent = text);
 
 // One thing after the other; a failure is told and leaves what was there.
-function queue(state, work) {
-  const tell = (error) => say(state, `That did not work: ${error.message}.`);
+function queue(state, name, work) {
+  const tell = ({ message }) => {
+    const { run, last, loaded } = state;
+    const still = run ? ` Below is still ${last.name} in ${loaded.name}.` : "";
+    say(state, `That did not work: ${name}: ${message}.${still}`);
+  };
   state.busy = state.busy.then(work).catch(tell);
   return state.busy;
 }
 
+// Opens an engine; another one where the worker has died, of too little memory for one.
 async function startEngine(state) {
-  if (state.engine) return;
+  if (state.engine?.isOpen()) return;
   say(state, "Loading the engine …");
-  const { openEngine, source } = await loadEngine(state.model);
-  state.engine = await openEngine({ source });
+  const { openEngine, stageList, photograph, source } = await loadEngine(state.model);
+  Object.assign(state, { engine: await openEngine({ source }), stageList, photograph });
 }
 
 // Takes a file of weights into the engine, which throws an Error that says what is wrong with it.
 async function load(state, file, name) {
-  const size = file.byteLength ?? file.size;
+  const size = file.size ?? state.model.get("size");
   await startEngine(state);
   const about = await state.engine.load(file);
   const { in_channels: channels, grid_size: grid } = about.config;
   if (channels !== 3) throw new Error(`this model reads ${channels} channels, pictures have 3`);
   const { parameters, macs, metadata } = about;
   const { test_accuracy: accuracy } = metadata;
+  state.loaded = { engine: state.engine, file: file instanceof Blob ? file : null, name };
   const million = count(Math.round(macs / 1e6));
   const tested =
     typeof accuracy === "number" ? `, ${percent(accuracy)} of its test pictures right` : "";
@@ -150,9 +93,15 @@ async function load(state, file, name) {
 }
 
 function offerStages(state) {
-  const { opener, stages, tokens, heads } = state.parts;
+  const { opener, stages, strip, tokens, heads } = state.parts;
   const { depth, num_tokens: T, num_heads: H } = state.about.config;
-  const list = stageChoice(stageList(depth), (stage) => choose(state, { stage }));
+  state.titles = state.stageList(depth);
+  const list = stageChoice(state.titles, (stage) => choose(state, { stage }));
+  const blocks = Array.from({ length: depth }, (_, i) => {
+    const button = makeButton(i + 1, () => choose(state, { stage: inBlock(state.stage, i) }));
+    return furnish(button, { class: "vt-block", "aria-label": `Block ${i + 1}` });
+  });
+  strip.replaceChildren("Block", ...blocks);
   opener.hidden = true;
   tokens.input.max = T - 1;
   heads.input.max = H - 1;
@@ -160,33 +109,51 @@ function offerStages(state) {
   state.parts.stage = list.input;
 }
 
+// Sees to it that an engine has the model: the book's own, or, in a new engine, the one before.
 async function ready(state) {
-  const { model, about } = state;
-  if (!about) await load(state, await bookWeights(model), model.get("name"));
+  const { model, about, loaded, engine } = state;
+  if (about && engine.isOpen() && loaded.engine === engine) return;
+  const file = loaded?.file ?? (await bookWeights(model));
+  if (!about) return load(state, file, model.get("name"));
+  await startEngine(state);
+  await state.engine.load(file);
+  loaded.engine = state.engine;
 }
 
-// A source is an address of a sample or a Blob. Its pixels go to the engine and are not kept.
+// A source is the data address of a sample or a Blob. It goes to the engine, and its pixels are not kept.
 async function show(state, source, title) {
   await ready(state);
-  const bitmap = await decode(typeof source === "string" ? sampleBlob(source) : source);
-  const size = `${bitmap.width} × ${bitmap.height} pixels`;
-  say(state, `${title}: ${size}. The model runs …`);
+  const { engine, about } = state;
+  say(state, `${title}: the model runs …`);
   const began = performance.now();
-  state.run = await state.engine.run(bitmap);
+  const tell = (stage) => {
+    const block = /^blocks\.(\d+)$/.exec(stage)?.[1];
+    if (!block || performance.now() - began < 500) return;
+    say(state, `${title}: block ${Number(block) + 1} of ${about.config.depth} is done …`);
+  };
+  state.run = await engine.run(source, tell);
+  const pass = Math.round(state.run.pass);
+  const rest = Math.round(performance.now() - began - pass);
+  const { width, height } = state.run;
   state.last = { source, name: title };
-  const pass = `one pass ${Math.round(performance.now() - began)} ms`;
-  say(state, `${state.title}. ${title}: ${size}, ${pass}.`);
+  const took = `read and resized in ${rest} ms, one pass ${pass} ms`;
+  say(state, `${state.title}. ${title}: ${width} × ${height} pixels, ${took}.`);
   state.parts.results.hidden = false;
   update(state);
 }
 
-const takeSample = (state, { source, name }) => queue(state, () => show(state, source, name));
-const takePicture = (state, file) =>
-  queue(state, () => show(state, file, file.name || "your picture"));
+const takeSample = (state, { source, name }) => queue(state, name, () => show(state, source, name));
+const takePicture = (state, file) => {
+  const name = file.name || "your picture";
+  return queue(state, name, () => show(state, file, name));
+};
 const takePhotograph = (state) =>
-  queue(state, async () => show(state, await photograph(), "your photograph"));
+  queue(state, "camera", async () => {
+    await startEngine(state);
+    await show(state, await state.photograph(), "your photograph");
+  });
 const takeModel = (state, file) =>
-  queue(state, async () => {
+  queue(state, file.name, async () => {
     await load(state, file, file.name);
     const { source, name } = state.last ?? state.samples[0];
     await show(state, source, name);
@@ -231,6 +198,11 @@ function update(state) {
   parts.tokens.set(token);
   parts.heads.set(state.head);
   parts.stage.value = state.stage;
+  const [, title, group] = state.titles.find(([name]) => name === state.stage);
+  parts.where.textContent = title;
+  [...parts.strip.children].forEach((button) =>
+    button.setAttribute("aria-pressed", button.ariaLabel === group),
+  );
   showPlace(state);
   if (!run) return;
   const [height, width] = state.about.config.image_size;
@@ -277,10 +249,16 @@ function showStage(state) {
   return stage.endsWith("attn.weights") ? showAttention(state, tensor) : showMatrix(state, tensor);
 }
 
-const heatMap = (canvas, data, size) => {
+function heatMap(kind, label, data, size) {
+  const looks = { class: `vt-pixels ${kind}`, role: "img", "aria-label": label };
+  const canvas = make("canvas", looks);
   const top = largest(data);
   paint(canvas, size, (i) => redBlue(data[i], top));
-};
+  return canvas;
+}
+
+const scaleOf = (top) =>
+  make("p", { class: "vt-legend" }, `−${short(top)}`, make("span"), `+${short(top)}`);
 
 // The numbers of all tokens as colours, and those of one; of one head, if there are heads.
 function showMatrix(state, { shape, data: all }) {
@@ -290,13 +268,18 @@ function showMatrix(state, { shape, data: all }) {
   const data = all.subarray(start, start + rows * columns);
   const patchesOnly = rows === N && N !== T;
   const label = `${rows} rows of ${columns} numbers as colours`;
-  const canvas = make("canvas", { class: "vt-matrix vt-pixels", role: "img", "aria-label": label });
-  heatMap(canvas, data, [rows, columns]);
+  const canvas = heatMap("vt-matrix", label, data, [rows, columns]);
   const title = `A row for each token, ${columns} numbers wide`;
-  state.parts.view.replaceChildren(heading(rows === 1 ? `${columns} numbers` : title), canvas);
-
   let row = patchesOnly ? Math.max(0, patchOf(state, state.token)) : state.token;
   if (rows === 1) row = 0;
+  const ring = makeRing(1, columns);
+  ring.move(row, 0);
+  const cover = furnish(drawOver([rows, columns], ...ring.rects), { preserveAspectRatio: "none" });
+  const map = make("div", { class: "vt-stage vt-rows" }, canvas, cover);
+  const pick = (y) => choose(state, { token: Math.floor(y) + (patchesOnly && T > N ? 1 : 0) });
+  if (rows > 1) onPoint(map, () => [rows, columns], pick, ["pointerdown"]);
+  const note = make("p", { class: "vt-note" }, rows === 1 ? `${columns} numbers` : title);
+  state.parts.view.replaceChildren(note, map, scaleOf(largest(data)));
   const chosen = data.subarray(row * columns, (row + 1) * columns);
   list(state, chosen, state.stage === "logits" ? state.about.classes : null);
   const name = tokenName(state, patchesOnly ? row + 1 : row);
@@ -337,8 +320,7 @@ function showAttention(state, { shape: [H, T], data }) {
   };
   const maps = Array.from({ length: H }, (_, head) => {
     const label = `Head ${head + 1}: where this token looks`;
-    const canvas = make("canvas", { class: "vt-pixels vt-map", role: "img", "aria-label": label });
-    heatMap(canvas, row(head).subarray(Number(first)), grid);
+    const canvas = heatMap("vt-map", label, row(head).subarray(Number(first)), grid);
     const pick = makeButton(`Head ${head + 1}`, () => choose(state, { head }));
     furnish(pick, { class: "vt-head", "aria-pressed": String(head === state.head) });
     return make("div", {}, canvas, pick);
@@ -396,12 +378,20 @@ function buildResults(state) {
     (head) => choose(state, { head }),
   );
   const view = make("div", { class: "vt-view" });
+  const where = heading();
+  const strip = make("div", {
+    class: "vt-buttons vt-strip",
+    role: "group",
+    "aria-label": "Blocks",
+  });
   const words = statusLine();
   const numbers = region("The numbers of this token", "vt-numbers");
   const pair = [titled("What the model reads", picture), titled("What it says", answers)];
   const top = make("div", { class: "vt-pair" }, ...pair);
-  const results = make("div", { hidden: true }, top, stages, view, words, numbers);
-  return { ...pictureParts, results, answers, stages, tokens, heads, view, words, numbers };
+  const inside = [top, strip, stages, where, view, words, numbers];
+  const results = make("div", { hidden: true }, ...inside);
+  const parts = { results, answers, strip, stages, tokens, heads, where, view, words, numbers };
+  return { ...pictureParts, ...parts };
 }
 
 function build(state, el) {

@@ -12,11 +12,11 @@ from .shared.base import FOLDER, BookWidget, data_uri, require
 
 LIMIT = 4_000_000  # bytes of weights that a page may load
 SIDE = 96  # pixels of a sample
-ENGINE = ("files", "vit", "resize", "worker")  # each uses only what comes before it
+ENGINE = ("files", "vit", "resize", "decode", "worker", "stages")  # each uses those before it
 
 
 def engine_source():
-    """The text of the engine, one ES module: its four parts in their order.
+    """The text of the engine, one ES module: its parts in their order.
 
     >>> "export function forward" in engine_source()
     True

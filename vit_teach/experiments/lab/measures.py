@@ -31,11 +31,7 @@ def moved(images, pixels):
 
 
 def under_shift(model, cell, validation_set):
-    """Accuracy on pictures moved by 0 to 8 pixels: ``shift_0_accuracy`` and so on.
-
-    >>> under_shift.__name__
-    'under_shift'
-    """
+    """Accuracy on pictures moved by 0 to 8 pixels: ``shift_0_accuracy`` and so on."""
     found = {}
     for pixels in SHIFTS:
         pictures = replace(validation_set, images=moved(validation_set.images, pixels))
@@ -47,9 +43,6 @@ def under_permutation(model, cell, validation_set):
     """Accuracy of a plainly trained model on permuted pictures: ``tested_patches_accuracy``, ...
 
     A model that was trained on permuted pictures is not measured again: the result is empty.
-
-    >>> under_permutation.__name__
-    'under_permutation'
     """
     if cell.permutation != "none":
         return {}
@@ -64,9 +57,6 @@ def shuffle_and_shift(model, cell, validation_set):
     """Both :func:`under_permutation` and :func:`under_shift`, for a plainly trained model.
 
     A quick form leaves them out, to be quick.
-
-    >>> shuffle_and_shift.__name__
-    'shuffle_and_shift'
     """
     if cell.permutation != "none" or cell.data == "any":
         return {}
@@ -77,11 +67,7 @@ def shuffle_and_shift(model, cell, validation_set):
 
 
 def shift_or_corner(model, cell, validation_set):
-    """For a model of the corner world its accuracy in the other corners, else under shift.
-
-    >>> shift_or_corner.__name__
-    'shift_or_corner'
-    """
+    """For a model of the corner world its accuracy in the other corners, else under shift."""
     if cell.data != "corner":
         return under_shift(model, cell, validation_set)
     return {

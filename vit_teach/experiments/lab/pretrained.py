@@ -43,9 +43,6 @@ def start_weights(start, folder=None):
     the other cells that start from them, and the checkpoint of a training that was stopped; a
     second process waits for the first. None keeps them in memory. The learning rate of ``start``
     must be set (:func:`vit_teach.experiments.lab.rates.with_chosen_rate`).
-
-    >>> start_weights.__name__
-    'start_weights'
     """
     train_set, validation_set, _ = load_sets(start)
     name = digest(start, train_set)

@@ -35,7 +35,8 @@ def _sorted_cells(experiment, quick, folder):
     cards, missing, failed = [], [], {}
     for cell in experiment.cells(quick):
         path = card_path(experiment, cell, folder)
-        card = results.read_card(path) if path.exists() else None
+        there = path.exists()
+        card = results.read_named_card(path, experiment.name, cell.name) if there else None
         if card is None:
             missing.append(cell.name)
         elif card["status"] == "complete":

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from ... import cost, results
 from ...data.drawn import shapes
-from ...paths import RESULTS, ROOT, RUNS
+from ...paths import RESULTS, RUNS
 from ...train.card import card_of_run
 from ...train.evaluation import evaluate
 from ...train.loop import Trainer, train
@@ -50,7 +50,9 @@ def is_done(experiment, cell, folder=RESULTS):
     False
     """
     path = card_path(experiment, cell, folder)
-    return path.exists() and results.read_card(path)["status"] == "complete"
+    if not path.exists():
+        return False
+    return results.read_named_card(path, experiment.name, cell.name)["status"] == "complete"
 
 
 def waiting(experiment, quick=False, folder=RESULTS):
@@ -127,7 +129,7 @@ def failed_card(experiment, cell, reason):
         experiment.name,
         cell.name,
         status="failed",
-        note=str(reason)[:2000].replace(str(ROOT), "the repository"),
+        note=results.cards.without_machine_paths(str(reason)[:2000]),
         seed=cell.seed,
         selection=selection(cell),
         config=cell.settings(),

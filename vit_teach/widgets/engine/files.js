@@ -1,8 +1,9 @@
 /* Reading a weight file: the first part of the engine behind the ViT X-ray.
 
-   The engine is four texts, joined in this order to one ES module (so that it can come from a Blob,
+   The engine is six texts, joined in this order to one ES module (so that it can come from a Blob,
    as modules do on a page opened from disk): files.js reads weight files, vit.js is the model,
-   resize.js prepares pictures, worker.js runs it all beside the page. No library, no request.
+   resize.js prepares pictures, decode.js reads their files, worker.js runs it all beside the page,
+   stages.js says in words what there is to see. No library, no request.
 
    This part reads the safetensors files that vit_teach.checkpoints.save writes. A file may come
    from anybody, so nothing in it is believed before it is checked:
@@ -28,6 +29,24 @@ const isObject = (v) => v !== null && typeof v === "object" && !Array.isArray(v)
 const product = (shape) => shape.reduce((a, b) => a * b, 1);
 const same = (a, b) => a.length === b.length && a.every((n, i) => n === b[i]);
 const show = (value) => String(JSON.stringify(value)).slice(0, 80); // for messages: never long
+
+const PICKLE = "PyTorch file of the old kind";
+const KINDS = [
+  ["\xff\xd8\xff", "JPEG picture"],
+  ["\x89PNG\r\n", "PNG picture"],
+  ["GIF8", "GIF picture"],
+  ["RIFF", "WebP picture"],
+  ["%PDF", "PDF document"],
+  ["PK\x03\x04", "zip archive, as PyTorch's own files are"],
+  ["\x80\x02", PICKLE],
+  ["\x80\x04", PICKLE],
+];
+
+/* What a file is by its first bytes, in a human's words; undefined for what is not known. */
+function kindOf(bytes) {
+  const first = String.fromCharCode(...bytes.subarray(0, 16));
+  return KINDS.find(([start]) => first.startsWith(start))?.[1];
+}
 
 // ---------------- Files of numbers ----------------
 
@@ -81,6 +100,11 @@ function readHeader(buffer, limit) {
   if (size < 8) fail(`no safetensors file: only ${size} bytes`);
   const view = new DataView(buffer);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
+  const kind = kindOf(new Uint8Array(buffer, 0, Math.min(size, 16)));
+  if (kind && length > HEADER_LIMIT) fail(`this is a ${kind}, no safetensors file`);
+  if (length > size - 8 && length <= HEADER_LIMIT) {
+    fail(`the file is cut off: ${size} bytes, but a header of ${length} bytes in ${size - 8}`);
+  }
   if (length > size - 8) fail(`no safetensors file: a header of ${length} bytes in ${size - 8}`);
   if (length > HEADER_LIMIT) fail(`the header has ${length} bytes, more than ${HEADER_LIMIT}`);
   const bytes = new Uint8Array(buffer, 8, length);
@@ -119,9 +143,20 @@ function readEntry(name, entry, size) {
   return { name, dtype, shape, begin, end };
 }
 
+/* A file whose last tensor ends behind its end was not read or copied to the end. */
+function checkLength(entries, start, size) {
+  const end = Math.max(0, ...Object.values(entries).map((entry) => entry?.data_offsets?.[1] || 0));
+  if (!isCount(end) || end <= size) return;
+  fail(
+    `the file is cut off: ${start + size} of ${start + end} bytes ` +
+      `(its tensors need 0..${end}; there is nothing outside 0..${size})`,
+  );
+}
+
 /* The tensors that the header describes: Map of name -> { dtype, shape, data }. */
 function readTensors(buffer, { entries, start }) {
   const size = buffer.byteLength - start;
+  checkLength(entries, start, size);
   const list = Object.entries(entries).map(([name, entry]) => readEntry(name, entry, size));
   list.sort((a, b) => a.begin - b.begin || a.end - b.end);
   let reached = 0; // the tensors must fill the file: no overlap, no gap

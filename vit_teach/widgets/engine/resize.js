@@ -140,11 +140,15 @@ function* resizeSteps(source, toHeight, toWidth) {
   return planes(rowsFirst ? mixColumns(rows, width, toHeight, across) : rows); // (3, H', W')
 }
 
+function checkSize(width, height) {
+  if (!isSize(width) || !isSize(height)) fail(`a picture of ${width} x ${height} pixels is empty`);
+  if (width * height > PICTURE_LIMIT) fail(`a picture of ${width} x ${height} pixels is too large`);
+}
+
 /* { data, width, height } (ImageData, RGBA bytes) or an ImageBitmap, read some rows at a time. */
 function pictureSource(picture) {
   const { data, width, height } = picture ?? {};
-  if (!isSize(width) || !isSize(height)) fail(`a picture of ${width} x ${height} pixels is empty`);
-  if (width * height > PICTURE_LIMIT) fail(`a picture of ${width} x ${height} pixels is too large`);
+  checkSize(width, height);
   if (globalThis.ImageBitmap && picture instanceof ImageBitmap) {
     return { width, height, rows: (first, count) => bitmapRows(picture, first, count) };
   }

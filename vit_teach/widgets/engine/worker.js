@@ -1,11 +1,11 @@
-/* The engine as a page uses it: the fourth part, after resize.js.
+/* The engine as a page uses it: the fifth part, after decode.js.
 
    The model runs in a Web Worker, or in short slices where there is none, so that the page never
    freezes:
 
-     const engine = await openEngine({ source });                // the text of all four parts
+     const engine = await openEngine({ source });                // the text of all parts
      const model = await engine.load(file);                      // rejects with an Error: why not
-     const { probabilities, out } = await engine.run(imageData); // or an ImageBitmap */
+     const { probabilities, out } = await engine.run(imageData); // or an ImageBitmap or a Blob */
 
 /* Run a generator to its end, letting the page breathe whenever `budget` milliseconds are over. */
 export async function inSlices(generator, onStage = () => {}, budget = 10) {
@@ -21,6 +21,7 @@ export async function inSlices(generator, onStage = () => {}, budget = 10) {
 }
 
 async function loadModel(file) {
+  if (isText(file)) file = fromBase64(file).buffer;
   if (globalThis.Blob && file instanceof Blob) {
     if (file.size > FILE_LIMIT) fail(`the file has ${file.size} bytes, more than ${FILE_LIMIT}`);
     file = await file.arrayBuffer();
@@ -35,16 +36,20 @@ function describe({ tensors, ...rest }) {
   return { ...rest, ...colourConstants(rest), tensors: list };
 }
 
-/* A picture, or { pixels } ready-made, to what forward returns, with bytes and pixels added. */
+/* A picture, or { pixels } ready-made, to what forward returns, with bytes, pixels and the
+   picture's size added. */
 function* runSteps(model, picture) {
   if (!model) fail("no model is loaded");
   const start = performance.now();
   const input = picture?.pixels ? picture : yield* prepareSteps(model, picture);
+  const { width, height } = picture; // an ImageBitmap forgets them when it is closed
   const prepared = performance.now() - start;
   picture.close?.(); // an ImageBitmap holds much memory until it is closed
   const { bytes = null, pixels } = input;
   const result = yield* stages(model, pixels);
-  return { ...result, bytes, pixels, times: { prepare: prepared, ...result.times } };
+  const pass = performance.now() - start - prepared; // milliseconds in the model alone
+  const times = { prepare: prepared, ...result.times };
+  return { ...result, bytes, pixels, width, height, pass, times };
 }
 
 /* The worker's side. Messages in: { id, type: "load", file } and { id, type: "run", picture }.
@@ -60,7 +65,7 @@ export function serve(scope) {
       return scope.postMessage({ id, type: "loaded", model: said });
     }
     if (type !== "run") fail(`unknown message ${show(type)}`);
-    const steps = runSteps(model, picture);
+    const steps = runSteps(model, await opened(picture));
     for (;;) {
       const { done, value } = steps.next();
       if (done) return scope.postMessage({ id, type: "result", result: value }, buffersOf(value));
@@ -109,6 +114,7 @@ function startWorker(source) {
 /* What to send of a picture, and which of its parts to hand over. */
 function parcel(picture) {
   const { data, width, height, pixels } = picture ?? {};
+  if (isFile(picture)) return { picture, transfer: [] };
   if (pixels) return { picture: { pixels }, transfer: pixels.buffer ? [pixels.buffer] : [] };
   pictureSource(picture); // says now what is wrong with it
   if (!data) return { picture, transfer: [picture] }; // an ImageBitmap
@@ -142,6 +148,7 @@ function workerEngine(worker) {
   worker.onerror = () => stop("the worker stopped"); // out of memory, for one
   return {
     mode: "worker",
+    isOpen: () => !stopped,
     load: (file) => ask({ type: "load", file }, file instanceof ArrayBuffer ? [file] : []),
     run: async (given, onStage) => {
       const { picture, transfer } = parcel(given);
@@ -157,13 +164,15 @@ function slicedEngine() {
   const next = (work) => (queue = queue.catch(() => {}).then(work));
   return {
     mode: "slices",
+    isOpen: () => true,
     load: (file) =>
       next(async () => {
         const { loaded, said } = await loadModel(file);
         model = loaded;
         return said;
       }),
-    run: (picture, onStage) => next(() => inSlices(runSteps(model, picture), onStage)),
+    run: (picture, onStage) =>
+      next(async () => inSlices(runSteps(model, await opened(picture)), onStage)),
     close: () => {
       next(() => {
         model = null;
@@ -172,10 +181,11 @@ function slicedEngine() {
   };
 }
 
-/* What a page uses: { mode: "worker" or "slices", load(file), run(picture, onStage), close() }.
-   load takes an ArrayBuffer or a Blob; run takes { data, width, height }, an ImageBitmap or
-   { pixels }. Both hand their buffers over to the worker: the caller's are empty afterwards.
-   `source` is the text of this module, all four parts of it; without it there is no worker. */
+/* What a page uses: { mode: "worker" or "slices", load(file), run(picture, onStage), isOpen(),
+   close() }. load takes an ArrayBuffer, a Blob or a text in base 64; run takes { data, width,
+   height }, an ImageBitmap, a Blob, a data address or { pixels }. Buffers are handed over to the
+   worker: the caller's are empty afterwards. An engine whose worker died is not open any more: open
+   another. `source` is the text of this module, all parts of it; without it there is no worker. */
 export async function openEngine({ source, worker = true } = {}) {
   if (!worker || !source || !globalThis.Worker) return slicedEngine();
   try {

@@ -20,15 +20,16 @@ const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
 // --- Controls ------------------------------------------------------------------------------------
 
-// A labelled slider; `show` says its value in words.
+// A labelled slider; `show` says its value in words. The value is no <output>: the label would name
+// that instead of the slider.
 function slider(label, options, show, onchange) {
-  const output = make("output");
+  const told = make("span", { class: "vt-value" });
   const oninput = () => onchange(Number(input.value));
-  const input = make("input", { type: "range", oninput, ...options });
-  const words = make("span", {}, `${label} `, output);
+  const input = make("input", { type: "range", "aria-label": label, oninput, ...options });
+  const words = make("span", {}, `${label} `, told);
   const set = (value) => {
     input.value = value;
-    output.textContent = show(value);
+    told.textContent = show(value);
     input.setAttribute("aria-valuetext", show(value));
   };
   return { box: make("label", { class: "vt-control" }, words, input), input, set };

@@ -1,0 +1,125 @@
+"""Widgets among the styles of others: the site's, JupyterLab's, a finger's and the system's."""
+
+import io
+from pathlib import Path
+
+import pytest
+from page_tools import drawn
+from PIL import Image
+from test_widgets_saved import MAKERS, Saved
+
+SITE_STYLE = Path(__file__).resolve().parents[1] / "book" / "_ext" / "static" / "vit.css"
+LAB_STYLE = """.jp-RenderedHTMLCommon dt {font-weight: bold; float: left; width: 20%}
+.jp-RenderedHTMLCommon dd {float: left; width: 80%}"""  # JupyterLab 4
+OVERLAP = """() => [...document.querySelectorAll(".vt-counts div")].some((tile) => {
+  const [name, number] = tile.children, edge = tile.getBoundingClientRect();
+  return name.getBoundingClientRect().bottom > number.getBoundingClientRect().top + 1
+    || number.getBoundingClientRect().width > edge.width;
+})"""
+
+
+@pytest.fixture
+def open_widget(browser, tmp_path):
+    opened = []
+
+    def make(name):
+        opened.append(Saved(browser, tmp_path, MAKERS[name]()))
+        return opened[-1].page
+
+    yield make
+    for saved in opened:
+        saved.close()
+
+
+@pytest.mark.parametrize("name", ["patch", "shapes"])
+def test_jupyterlabs_lists_leave_the_tiles_alone(name, open_widget):
+    page = open_widget(name)
+    page.evaluate("document.body.className = 'jp-RenderedHTMLCommon'")
+    page.add_style_tag(content=LAB_STYLE)
+    assert drawn(page).evaluate("getComputedStyle(document.querySelector('dt')).float") == "none"
+    assert not page.evaluate(OVERLAP)
+
+
+def test_the_sites_plate_behind_figures_stays_off_widgets(open_widget):
+    page = open_widget("xray")
+    page.evaluate("document.querySelector('main').outerHTML += '<div class=cell_output></div>'")
+    page.evaluate("document.querySelector('.cell_output').append(document.querySelector('figure'))")
+    page.add_style_tag(content=SITE_STYLE.read_text("utf-8"))
+    sizes = (
+        "(all) => all.map((i) => [getComputedStyle(i).padding, getComputedStyle(i).borderWidth])"
+    )
+    images = page.locator("figure img")  # the samples, and those that stand in without a script
+    assert images.count() >= 8
+    assert set(map(tuple, images.evaluate_all(sizes))) == {("0px", "0px")}
+
+
+def touch(page, x, y, up):
+    """One finger goes down at (x, y) and moves up by so many pixels."""
+    client = page.context.new_cdp_session(page)
+    send = lambda kind, points: client.send(  # noqa: E731
+        "Input.dispatchTouchEvent", {"type": kind, "touchPoints": points}
+    )
+    send("touchStart", [{"x": x, "y": y}])
+    for step in range(1, 11):
+        send("touchMove", [{"x": x, "y": y - up * step / 10}])
+        page.wait_for_timeout(20)
+    send("touchEnd", [])
+
+
+@pytest.mark.parametrize("name", [n for n in MAKERS if n != "xray"])
+def test_a_finger_on_a_picture_scrolls_the_page(name, browser, tmp_path):
+    context = browser.new_context(viewport={"width": 390, "height": 700}, has_touch=True)
+    file = MAKERS[name]().save_html(tmp_path / "w.html")
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_selector(".vt-live")
+    page.add_style_tag(content="body { padding-bottom: 1500px }")
+    for i in range(page.locator(".vt-live :is(.vt-plane, .vt-stage, .vt-chart)").count()):
+        board = page.locator(".vt-live :is(.vt-plane, .vt-stage, .vt-chart)").nth(i)
+        if not board.is_visible():
+            continue
+        board.evaluate("(board) => board.scrollIntoView({ block: 'center' })")
+        box = drawn(page).locator(".vt-live :is(.vt-plane, .vt-stage, .vt-chart)").nth(i)
+        edges, before = box.bounding_box(), page.evaluate("scrollY")
+        touch(page, edges["x"] + edges["width"] - 4, edges["y"] + edges["height"] - 4, 150)
+        page.wait_for_timeout(100)
+        assert page.evaluate("scrollY") > before + 60, i
+    context.close()
+
+
+def test_a_finger_on_a_point_moves_the_point(browser, tmp_path):
+    context = browser.new_context(viewport={"width": 390, "height": 700}, has_touch=True)
+    page = context.new_page()
+    page.goto(MAKERS["attention"]().save_html(tmp_path / "w.html").as_uri())
+    page.wait_for_selector(".vt-live .vt-point")
+    point = page.locator(".vt-key").first
+    point.evaluate("(point) => point.scrollIntoView({ block: 'center' })")
+    said, before = point.get_attribute("aria-label"), page.evaluate("scrollY")
+    edges = drawn(page).locator(".vt-key > circle").first.bounding_box()
+    touch(page, edges["x"] + edges["width"] / 2, edges["y"] + edges["height"] / 2, 40)
+    assert drawn(page).locator(".vt-key").first.get_attribute("aria-label") != said
+    assert page.evaluate("scrollY") == before
+    context.close()
+
+
+def colours(page, selector):
+    """How many colours a part of the page shows."""
+    part = page.locator(selector).first
+    part.scroll_into_view_if_needed()
+    image = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
+    return len(image.getcolors(1 << 20))
+
+
+@pytest.mark.parametrize("name", ["position", "maps", "attention"])
+def test_forced_colours_leave_what_means_a_number(name, open_widget):
+    page = open_widget(name)
+    page.emulate_media(forced_colors="active")
+    if name == "attention":
+        assert colours(page, ".vt-steps .vt-dot") > 1
+        weights = page.locator(".vt-whole .vt-weight")
+        seen = "(all) => all.map((cell) => getComputedStyle(cell).backgroundColor)"
+        assert len(set(weights.evaluate_all(seen))) > 1
+        chosen = "getComputedStyle(document.querySelector('.vt-chosen')).outlineStyle"
+        assert page.evaluate(chosen) == "solid"
+    else:
+        assert colours(page, ".vt-live .vt-legend span") > 20

@@ -1,0 +1,30 @@
+/* What there is to see of a run, in words: the last part of the engine, after worker.js. */
+
+const IN_BLOCK = [
+  [".attn.q", "Queries"],
+  [".attn.k", "Keys"],
+  [".attn.v", "Values"],
+  [".attn.weights", "Attention: who looks where"],
+  [".attn", "What attention adds"],
+  [".mlp", "What the MLP adds"],
+  ["", "Tokens after the block"],
+];
+
+/* The stages of a run in order: [name of the tensor, what to call it, its group]. */
+export function stageList(depth) {
+  const blocks = Array.from({ length: depth }, (_, i) =>
+    IN_BLOCK.map(([part, title]) => {
+      const group = `Block ${i + 1}`;
+      return [`blocks.${i}${part}`, `${group} · ${title}`, group];
+    }),
+  );
+  return [
+    ["picture", "The picture, as the model reads it", "Input"],
+    ["patch_embed", "Patch vectors: each patch projected", "Input"],
+    ["tokens", "Tokens: with class token and positions", "Input"],
+    ...blocks.flat(),
+    ["norm", "Tokens, normalised", "Output"],
+    ["pooled", "The vector of the picture", "Output"],
+    ["logits", "Scores of the classes", "Output"],
+  ];
+}
