@@ -105,15 +105,15 @@ def test_shape_walk_names_each_step_and_its_shape():
 def test_groups_lose_nothing(name):
     config = vt.PRESETS[name]
     rows = cost.breakdown(config)
-    assert sum(plots.grouped(rows, "params").values()) == cost.parameters(config)
-    assert sum(plots.grouped(rows, "macs").values()) == cost.macs(config)
-    norms = plots.grouped(rows, "params")["norms"]
+    assert sum(cost.grouped(rows, "params").values()) == cost.parameters(config)
+    assert sum(cost.grouped(rows, "macs").values()) == cost.macs(config)
+    norms = cost.grouped(rows, "params")["norms"]
     assert norms == (2 * config.depth + 1) * 2 * config.embed_dim
 
 
 def test_grouped_refuses_another_quantity():
     with pytest.raises(ValueError, match="quantity='flops' must be 'params' or 'macs'"):
-        plots.grouped([], "flops")
+        cost.grouped([], "flops")
 
 
 def test_where_it_sits_adds_up_and_switches():

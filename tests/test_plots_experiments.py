@@ -45,7 +45,7 @@ def test_lines_rise_along_x_with_a_bar_where_there_are_seeds():
     plt.close(opened)
 
 
-@pytest.mark.parametrize("draw", [plots.result_bars, plots.result_lines, plots.result_explorer])
+@pytest.mark.parametrize("draw", [plots.result_bars, plots.result_lines])
 def test_nothing_to_draw_is_an_error(draw):
     with pytest.raises(ValueError, match="must hold at least one row"):
         draw([], "x")

@@ -43,10 +43,10 @@ def test_receptive_fields_draw_window_and_patch_around_whole_pixels():
     strength = torch.zeros(24, 40)
     strength[4:13, 12:21] = 1
     ax = plots.receptive_fields({"conv": strength}, {"conv": (4, 12, 9)}, (8, 16, 4)).axes[0]
-    window, patch = ax.lines
-    assert (min(window.get_xdata()), max(window.get_xdata())) == (11.5, 20.5)
-    assert (min(window.get_ydata()), max(window.get_ydata())) == (3.5, 12.5)
-    assert (min(patch.get_xdata()), max(patch.get_ydata())) == (15.5, 11.5)
+    window, patch = (box.get_bbox() for box in ax.patches)
+    assert (window.x0, window.x1) == (11.5, 20.5)
+    assert (window.y0, window.y1) == (3.5, 12.5)
+    assert (patch.x0, patch.y1) == (15.5, 11.5)
     hidden = torch.tensor(ax.images[0].get_array().mask)  # what stays white
     assert torch.equal(hidden, strength == 0)
     assert ax.get_title() == "conv: 9 × 9"

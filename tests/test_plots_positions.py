@@ -9,7 +9,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 import vit_teach as vt  # noqa: E402
-from vit_teach.plots import positions, projection  # noqa: E402
+from vit_teach.plots import projection  # noqa: E402
 
 GRID = (3, 5)
 
@@ -34,7 +34,7 @@ def test_cosine_similarity_is_torch_s(tables):
 
 def test_a_tile_is_the_map_of_its_own_place():
     values = torch.arange(225.0).view(15, 15)  # each entry another number
-    sheet = positions.tiles(values, GRID)
+    sheet = vt.probe.tiles(values, GRID)
     for r in range(3):
         for c in range(5):
             tile = sheet[4 * r : 4 * r + 3, 6 * c : 6 * c + 5]

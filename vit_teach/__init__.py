@@ -10,6 +10,7 @@ used. What you type as ``vt.NAME`` is the file or folder NAME of this package.
 """
 
 import importlib
+from types import ModuleType
 
 from .vit import (
     PRESETS,
@@ -53,7 +54,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     """Load a door on first use, so that importing the package stays fast."""
     if name in DOORS:
         return importlib.import_module(f"{__name__}.{name}")

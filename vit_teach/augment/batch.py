@@ -1,11 +1,11 @@
-"""What the augmentations share: checks of their arguments, and random numbers, one per image."""
+"""What the augmentations share: checks of arguments, random numbers per image. Chapter 9."""
 
 import torch
 from torch import Tensor
 
 
 def check_images(images: Tensor, dtype: torch.dtype | None = None) -> None:
-    """Raise ``ValueError`` unless images is (B, C, H, W), not empty, and of this dtype (if given).
+    """Raise ``ValueError`` unless ``images`` is (B, C, H, W), not empty, and of ``dtype`` if given.
 
     >>> check_images(torch.zeros(3, 8, 8))
     Traceback (most recent call last):
@@ -22,7 +22,7 @@ def check_images(images: Tensor, dtype: torch.dtype | None = None) -> None:
 
 
 def check_fraction(name: str, value: float) -> None:
-    """Raise ``ValueError`` that names the argument unless value lies in 0..1.
+    """Raise ``ValueError`` that names the argument unless ``value`` lies in 0..1.
 
     >>> check_fraction("probability", 2)
     Traceback (most recent call last):
@@ -34,7 +34,7 @@ def check_fraction(name: str, value: float) -> None:
 
 
 def draw(generator: torch.Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Uniform random numbers in low..high, of the given shape.
+    """Uniform random numbers from ``low`` to ``high``, of the given shape.
 
     >>> draw(torch.Generator(), 4, low=2, high=3).shape
     torch.Size([4])
@@ -44,7 +44,7 @@ def draw(generator: torch.Generator, *shape: int, low: float = 0.0, high: float 
 
 
 def draw_whole(generator: torch.Generator, below: int, *shape: int) -> Tensor:
-    """Random whole numbers in 0..below-1, of the given shape.
+    """Random whole numbers from 0 to ``below`` - 1, of the given shape.
 
     >>> draw_whole(torch.Generator(), 1, 3)
     tensor([0, 0, 0])

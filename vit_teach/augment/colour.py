@@ -10,7 +10,7 @@ from .batch import check_fraction, check_images, draw, per_image
 
 
 def _blend(plain: Tensor, images: Tensor, factor: float | Tensor) -> Tensor:
-    """Move images away from a plainer picture (factor above 1) or towards it (below 1)."""
+    """Move images away from a plainer picture (``factor`` above 1) or towards it (below 1)."""
     return torch.lerp(plain, images, per_image(factor, images)).clamp(0, 1)
 
 
@@ -23,10 +23,10 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def brightness(images: Tensor, factor: float | Tensor) -> Tensor:
-    """Lighter (factor above 1) or darker: away from black, or towards it.
+    """Lighter (``factor`` above 1) or darker: away from black, or towards it.
 
-    images (B, C, H, W) float32 in 0..1; factor one number or (B,); 1 changes nothing. Returns
-    (B, C, H, W) in 0..1. The next three take and return the same.
+    ``images`` is (B, C, H, W) float32 in 0..1, ``factor`` one number or (B,); 1 changes nothing.
+    Returns (B, C, H, W) in 0..1. The next three take and return the same.
 
     >>> brightness(torch.full((1, 1, 1, 2), 0.4), 1.5)
     tensor([[[[0.6000, 0.6000]]]])
@@ -38,7 +38,7 @@ def brightness(images: Tensor, factor: float | Tensor) -> Tensor:
 def contrast(images: Tensor, factor: float | Tensor) -> Tensor:
     """More or less contrast: away from the picture's mean grey, or towards it.
 
-    images (B, C, H, W) float32 in 0..1; factor one number or (B,). Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32 in 0..1, ``factor`` one number or (B,). Returns (B, C, H, W).
 
     >>> contrast(torch.tensor([[[[0.2, 0.6]]]]), 0.5)
     tensor([[[[0.3000, 0.5000]]]])
@@ -50,7 +50,7 @@ def contrast(images: Tensor, factor: float | Tensor) -> Tensor:
 def saturation(images: Tensor, factor: float | Tensor) -> Tensor:
     """More or less colour: away from the same picture in grey, or towards it.
 
-    images (B, C, H, W) float32 in 0..1; factor one number or (B,). Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32 in 0..1, ``factor`` one number or (B,). Returns (B, C, H, W).
 
     >>> saturation(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1), 0.0).flatten()
     tensor([0.2990, 0.2990, 0.2990])
@@ -62,8 +62,8 @@ def saturation(images: Tensor, factor: float | Tensor) -> Tensor:
 def sharpness(images: Tensor, factor: float | Tensor) -> Tensor:
     """Sharper or softer: away from a 3 x 3 blur of the picture, or towards it.
 
-    images (B, C, H, W) float32 in 0..1; factor one number or (B,). The outermost pixels, which
-    have too few neighbours, stay as they are. Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32 in 0..1, ``factor`` one number or (B,). The outermost pixels,
+    which have too few neighbours, stay as they are. Returns (B, C, H, W).
 
     >>> sharpness(torch.eye(3).view(1, 1, 3, 3), 0.0)[0, 0, 1]
     tensor([0.0000, 0.5385, 0.0000])
@@ -80,8 +80,8 @@ def sharpness(images: Tensor, factor: float | Tensor) -> Tensor:
 def random_colour(images: Tensor, generator: torch.Generator, strength: float = 0.3) -> Tensor:
     """Random brightness, contrast and saturation, in this order, drawn per image.
 
-    images (B, C, H, W) float32 in 0..1; each factor lies in 1-strength..1+strength. Returns
-    (B, C, H, W) in 0..1.
+    ``images`` is (B, C, H, W) float32 in 0..1; each factor lies between 1 - ``strength`` and
+    1 + ``strength``. Returns (B, C, H, W) in 0..1.
 
     >>> random_colour(torch.rand(2, 3, 6, 8), torch.Generator().manual_seed(0)).shape
     torch.Size([2, 3, 6, 8])
@@ -93,9 +93,10 @@ def random_colour(images: Tensor, generator: torch.Generator, strength: float = 
 
 
 def solarize(images: Tensor, threshold: float | Tensor) -> Tensor:
-    """Turn every value above threshold into its negative.
+    """Turn every value above ``threshold`` into its negative.
 
-    images (B, C, H, W) float32 in 0..1; threshold one number or (B,). Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32 in 0..1, ``threshold`` one number or (B,). Returns
+    (B, C, H, W).
 
     >>> solarize(torch.tensor([[[[0.25, 0.75]]]]), 0.5)
     tensor([[[[0.2500, 0.2500]]]])
@@ -107,7 +108,8 @@ def solarize(images: Tensor, threshold: float | Tensor) -> Tensor:
 def posterize(images: Tensor, bits: float | Tensor) -> Tensor:
     """Keep only the first bits of each 8-bit value, so that few shades are left.
 
-    images (B, C, H, W) float32 in 0..1; bits in 0..8, one number or (B,). Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32 in 0..1; ``bits`` lies in 0..8, one number or (B,). Returns
+    (B, C, H, W).
 
     >>> posterize(torch.tensor([[[[100.0, 200.0]]]]) / 255, 1) * 255
     tensor([[[[  0., 128.]]]])
@@ -120,7 +122,7 @@ def posterize(images: Tensor, bits: float | Tensor) -> Tensor:
 def autocontrast(images: Tensor) -> Tensor:
     """Stretch each channel of each image to fill 0..1; a flat channel stays as it is.
 
-    images (B, C, H, W) float32 in 0..1. Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32 in 0..1. Returns (B, C, H, W).
 
     >>> autocontrast(torch.tensor([[[[0.25, 0.5, 0.75]]]]))
     tensor([[[[0.0000, 0.5000, 1.0000]]]])
@@ -134,8 +136,8 @@ def autocontrast(images: Tensor) -> Tensor:
 def equalize(images: Tensor) -> Tensor:
     """Spread the 256 shades of each channel so that all are about equally common.
 
-    images (B, C, H, W) float32 in 0..1. Returns (B, C, H, W). The whole-number rule is the one of
-    Pillow's ImageOps.equalize.
+    ``images`` is (B, C, H, W) float32 in 0..1. Returns (B, C, H, W). The whole-number rule is the
+    one of Pillow's ``ImageOps.equalize``.
 
     >>> (equalize(torch.tensor([[[[0.0, 0.4, 0.5, 0.6]]]]).repeat(1, 1, 255, 1)) * 255).unique()
     tensor([  0.,  85., 170., 255.])

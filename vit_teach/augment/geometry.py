@@ -1,5 +1,7 @@
 """Augmentations that move pixels: crop, flip, cutout, affine maps. Chapter 9."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,11 +11,13 @@ from .batch import check_fraction, check_images, draw, draw_whole, per_image
 GREY = 0.5  # what fills a place the picture has left: close to the mean colour of photographs
 
 
-def rectangles(top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, size) -> Tensor:
+def rectangles(
+    top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, size: Sequence[int]
+) -> Tensor:
     """Mark one rectangle per image; what lies outside the picture is cut off.
 
-    top, left, bottom, right (B,) whole pixels, bottom and right just past the last one; size
-    (H, W) of the picture. Returns (B, 1, H, W) bool, True inside.
+    ``top``, ``left``, ``bottom`` and ``right`` are (B,) whole pixels, ``bottom`` and ``right`` just
+    past the last one; ``size`` is the picture's (H, W). Returns (B, 1, H, W) bool, True inside.
 
     >>> one, three, nine = torch.tensor([1]), torch.tensor([3]), torch.tensor([9])
     >>> rectangles(one, one, three, nine, (3, 4)).int().tolist()
@@ -32,8 +36,9 @@ def rectangles(top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, size) -
 def crop(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut one window from each image.
 
-    images (B, C, H, W) of any dtype; top, left (B,) whole pixels; size (height, width) of the
-    window. Returns (B, C, height, width).
+    ``images`` is (B, C, H, W) of any dtype, ``top`` and ``left`` (B,) whole pixels, ``size`` the
+    window's (height, width). Returns (B, C, height, width). Raises ``ValueError`` if the window is
+    larger than the images.
 
     >>> images = torch.arange(16).view(1, 1, 4, 4)
     >>> crop(images, torch.tensor([1]), torch.tensor([2]), (2, 2)).tolist()
@@ -52,8 +57,8 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Te
 def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     """Pad each side with black, then cut a window of the old size at a random place, one per image.
 
-    images (B, C, H, W) of any dtype; padding in pixels, 0 or more. Returns (B, C, H, W). CIFAR is
-    usually given 4 pixels (He et al., 2016, section 4.2).
+    ``images`` is (B, C, H, W) of any dtype; ``padding`` is in pixels, 0 or more. Returns
+    (B, C, H, W). CIFAR is usually given 4 pixels (He et al., 2016, section 4.2).
 
     >>> images = torch.ones(2, 3, 6, 8, dtype=torch.uint8)
     >>> random_crop(images, 2, torch.Generator().manual_seed(0)).shape
@@ -69,9 +74,9 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
 
 
 def flip(images: Tensor, mask: Tensor) -> Tensor:
-    """Mirror, left to right, the images that mask marks.
+    """Mirror, left to right, the images that ``mask`` marks.
 
-    images (B, C, H, W) of any dtype; mask (B,) bool. Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) of any dtype, ``mask`` (B,) bool. Returns (B, C, H, W).
 
     >>> flip(torch.tensor([[[[1, 2, 3]]]]), torch.tensor([True])).tolist()
     [[[[3, 2, 1]]]]
@@ -81,9 +86,9 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
 
 
 def random_flip(images: Tensor, generator: torch.Generator, probability: float = 0.5) -> Tensor:
-    """Mirror each image left to right with the given probability.
+    """Mirror each image left to right with the given ``probability``.
 
-    images (B, C, H, W) of any dtype; probability in 0..1. Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) of any dtype, ``probability`` in 0..1. Returns (B, C, H, W).
 
     >>> random_flip(torch.tensor([[[[1, 2, 3]]]]), torch.Generator(), probability=1.0).tolist()
     [[[[3, 2, 1]]]]
@@ -99,8 +104,8 @@ def random_flip(images: Tensor, generator: torch.Generator, probability: float =
 def cutout(images: Tensor, size: int, generator: torch.Generator, fill: float = 0.0) -> Tensor:
     """Cover one square of each image with a flat value (DeVries and Taylor, 2017).
 
-    images (B, C, H, W) float32; size is the square's side in pixels. As in the paper, the centre
-    is any pixel, so a square at the edge is cut off. Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32, ``size`` the square's side in pixels, ``fill`` the value. As
+    in the paper, the centre is any pixel, so a square at the edge is cut off. Returns (B, C, H, W).
 
     >>> out = cutout(torch.ones(2, 3, 8, 8), 1, torch.Generator().manual_seed(0))
     >>> (out == 0).sum((1, 2, 3)).tolist()
@@ -128,33 +133,34 @@ def affine(
 ) -> Tensor:
     """Rotate, shear, enlarge and shift each image, in one resampling (bilinear).
 
-    images (B, C, H, W) float32. Each change is one number or (B,): rotate in degrees clockwise;
-    shear_x in pixels to the right per pixel down, shear_y in pixels down per pixel to the right;
-    scale as a factor; then right and down in pixels. All but the shift turn about the picture's
-    centre. fill is the value where no picture is left. Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32. Each change is one number or (B,): ``rotate`` in degrees
+    clockwise; ``shear_x`` in pixels to the right per pixel down, ``shear_y`` in pixels down per
+    pixel to the right; ``scale`` as a factor; then ``right`` and ``down`` in pixels. All but the
+    shift turn about the picture's centre. ``fill`` is the value where no picture is left. Returns
+    (B, C, H, W).
 
     >>> affine(torch.tensor([[[[0.1, 0.2, 0.3]]]]), right=1.0, fill=0.0)
     tensor([[[[0.0000, 0.1000, 0.2000]]]])
     """
     check_images(images, torch.float32)
     height, width = images.shape[2:]
-    values = (rotate, shear_x, shear_y, right, down, scale)
-    values = [per_image(value, images).flatten().expand(len(images)) for value in values]
-    rotate, shear_x, shear_y, right, down, scale = values  # each (B,)
+    given = (rotate, shear_x, shear_y, right, down, scale)
+    values = [per_image(value, images).flatten().expand(len(images)) for value in given]
+    angle, lean_x, lean_y, along, below, factor = values  # each (B,)
     # A pixel at (x, y) from the centre goes to [[xx, xy], [yx, yy]] (x, y), each entry (B,).
-    cos, sin = scale * torch.deg2rad(rotate).cos(), scale * torch.deg2rad(rotate).sin()
-    xx, xy = cos - sin * shear_y, cos * shear_x - sin
-    yx, yy = sin + cos * shear_y, sin * shear_x + cos
+    cos, sin = factor * torch.deg2rad(angle).cos(), factor * torch.deg2rad(angle).sin()
+    xx, xy = cos - sin * lean_y, cos * lean_x - sin
+    yx, yy = sin + cos * lean_y, sin * lean_x + cos
     det = (xx * yy - xy * yx)[:, None]  # (B, 1)
     # Sampling asks the other way round: where did a pixel of the new picture come from?
-    x = torch.arange(width, device=images.device) - (width - 1) / 2 - right[:, None]  # (B, W)
-    y = torch.arange(height, device=images.device) - (height - 1) / 2 - down[:, None]  # (B, H)
+    x = torch.arange(width, device=images.device) - (width - 1) / 2 - along[:, None]  # (B, W)
+    y = torch.arange(height, device=images.device) - (height - 1) / 2 - below[:, None]  # (B, H)
     yy, xy, yx, xx = (entry[:, None] / det for entry in (yy, xy, yx, xx))  # each (B, 1)
     from_x = (yy * x)[:, None, :] - (xy * y)[:, :, None]  # (B, H, W)
     from_y = (xx * y)[:, :, None] - (yx * x)[:, None, :]  # (B, H, W)
     # grid_sample measures in half widths and half heights, not in pixels.
-    grid = torch.stack([from_x / (width / 2), from_y / (height / 2)], 3)  # (B, H, W, 2)
-    return F.grid_sample(images - fill, grid, align_corners=False) + fill  # outside counts as 0
+    places = torch.stack([from_x / (width / 2), from_y / (height / 2)], 3)  # (B, H, W, 2)
+    return F.grid_sample(images - fill, places, align_corners=False) + fill  # outside counts as 0
 
 
 def random_affine(
@@ -167,8 +173,9 @@ def random_affine(
 ) -> Tensor:
     """A small random rotation, shear, shift and change of size, all in one, drawn per image.
 
-    images (B, C, H, W) float32; each argument bounds its draw on both sides: degrees, shear as a
-    slope, shift as a part of the side, scale as a part around 1. Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32. Each argument bounds its draw on both sides: ``degrees``,
+    ``shear`` as a slope, ``shift`` as a part of the side, ``scale`` as a part around 1. Returns
+    (B, C, H, W).
 
     >>> random_affine(torch.rand(2, 3, 6, 8), torch.Generator().manual_seed(0)).shape
     torch.Size([2, 3, 6, 8])

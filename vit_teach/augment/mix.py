@@ -20,7 +20,7 @@ def _check_mix(images: Tensor, targets: Tensor, alpha: float) -> None:
 
 
 def draw_shares(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """For each image, the share it keeps, from Beta(alpha, alpha), and the partner it mixes with.
+    """The share that each image keeps, from Beta(alpha, alpha), and the partner it mixes with.
 
     Torch's Beta takes no generator, so numpy draws it, from a seed that our generator gives.
     Returns shares (B,) and partners (B,) as indices.
@@ -41,9 +41,9 @@ def mixup(
 ) -> tuple[Tensor, Tensor]:
     """Average each image with another of the batch, and their targets alike (Zhang et al., 2018).
 
-    images (B, C, H, W) float32; targets (B, K); the share that an image keeps is drawn from
-    Beta(alpha, alpha) for each image anew (the paper's code draws one for the batch). Returns both
-    in the same shapes; rows of targets that sum to 1 still do. Section 2 of the paper.
+    ``images`` is (B, C, H, W) float32, ``targets`` (B, K); the share that an image keeps is drawn
+    from Beta(``alpha``, ``alpha``) for each image anew (the paper's code draws one for the batch).
+    Returns both in the same shapes; rows of targets that sum to 1 still do. Section 2 of the paper.
 
     >>> images, targets = mixup(
     ...     torch.rand(2, 3, 6, 8), torch.eye(2), 1.0, torch.Generator().manual_seed(0))
@@ -61,10 +61,10 @@ def cutmix(
 ) -> tuple[Tensor, Tensor]:
     """Paste a rectangle of another image into each; targets share by area (Yun et al., 2019).
 
-    images (B, C, H, W) float32; targets (B, K); the area that an image keeps is drawn from
-    Beta(alpha, alpha) for each image anew. The rectangle has the image's shape and its centre
-    anywhere, so the edge may cut it; the targets follow the area that is really
-    pasted. Returns both in the same shapes. Section 3 of the paper.
+    ``images`` is (B, C, H, W) float32, ``targets`` (B, K); the area that an image keeps is drawn
+    from Beta(``alpha``, ``alpha``) for each image anew. The rectangle has the image's shape and its
+    centre anywhere, so the edge may cut it; the targets follow the area that is really pasted.
+    Returns both in the same shapes. Section 3 of the paper.
 
     >>> images, targets = cutmix(
     ...     torch.rand(2, 3, 6, 8), torch.eye(2), 1.0, torch.Generator().manual_seed(0))
@@ -87,7 +87,8 @@ def cutmix(
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:
     """Labels as rows of targets: 1 at the label, 0 elsewhere.
 
-    labels (B,) int64 in 0..num_classes-1. Returns (B, K) float32.
+    ``labels`` is (B,) int64, each from 0 to ``num_classes`` - 1. Returns (B, K) float32. Raises
+    ``ValueError`` for another shape, type or label.
 
     >>> one_hot(torch.tensor([1, 0]), 3).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]

@@ -1,17 +1,20 @@
-"""Augmentation: random changes that leave the label true, on whole batches of tensors.
+"""Policies: chains of random changes that leave the label true, on whole batches. Chapter 9.
 
 No step loops over images. A random step draws one number per image from an explicit
-`torch.Generator`, then hands the numbers to a plain function that does the work; the plain
+``torch.Generator``, then hands the numbers to a plain function that does the work; the plain
 functions can be used, and tested, on their own. One generator drives everything, so saving
-`generator.get_state()` and restoring it repeats the stream exactly.
+``generator.get_state()`` and restoring it repeats the stream exactly.
 
 Draws are made on the generator's device (the processor, by default) and moved to the images,
 so a seed means the same crops on every machine.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from .batch import check_images, draw, draw_whole
 from .colour import (
     autocontrast,
     brightness,
@@ -26,10 +29,7 @@ from .colour import (
 from .geometry import (
     GREY,
     affine,
-    check_images,
     cutout,
-    draw,
-    draw_whole,
     random_affine,
     random_crop,
     random_flip,
@@ -43,7 +43,7 @@ POLICIES = ("none", "basic", "medium", "strong", "strong+mix")
 
 # Each takes images (b, C, H, W) and strengths (b,) in -1..1, of which some use only the size. The
 # largest changes are those of AutoAugment (Cubuk et al., 2019), from which RandAugment takes them.
-RAND_OPERATIONS = {
+RAND_OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "identity": lambda x, s: x,
     "autocontrast": lambda x, s: autocontrast(x),
     "equalize": lambda x, s: equalize(x),
@@ -64,10 +64,11 @@ RAND_OPERATIONS = {
 def rand_augment(
     images: Tensor, num_ops: int, magnitude: float, generator: torch.Generator
 ) -> Tensor:
-    """RandAugment-style: num_ops operations per image, drawn at random, all of one magnitude.
+    """RandAugment: ``num_ops`` operations per image, drawn at random, all of one ``magnitude``.
 
-    images (B, C, H, W) float32 in 0..1; num_ops at least 0; magnitude in 0..10. Each image draws
-    its own operations from the 14 of RAND_OPERATIONS, with replacement. Returns (B, C, H, W).
+    ``images`` is (B, C, H, W) float32 in 0..1, ``num_ops`` at least 0, ``magnitude`` in 0..10. Each
+    image draws its own operations from the 14 of ``RAND_OPERATIONS``, with replacement. Returns
+    (B, C, H, W).
 
     After Cubuk et al., 2020 (RandAugment), section 3. What differs from the authors' code: the
     direction of brightness, contrast, saturation and sharpness is drawn, as it is for geometry, so
@@ -101,20 +102,20 @@ def rand_augment(
 class Augment:
     """A policy with its own seeded generator: call it on each training batch.
 
-    policy: one of POLICIES. With S for the shorter side of the images (32 for CIFAR):
+    ``policy`` is one of ``POLICIES``. With S for the shorter side of the images (32 for CIFAR):
 
     - "none" changes nothing;
     - "basic" crops, after S/8 pixels of black padding, and flips;
-    - "medium" adds random_affine, random_colour, and cutout of a square of side S/4;
-    - "strong" is "basic", then rand_augment (2 operations, magnitude 5) and cutout of side S/2;
-    - "strong+mix" adds, for one batch in two by chance, mixup (alpha 0.8), else cutmix (alpha 1).
+    - "medium" adds ``random_affine``, ``random_colour``, and ``cutout`` of a square of side S/4;
+    - "strong" is "basic", then ``rand_augment`` (2 operations, magnitude 5), ``cutout`` (S/2);
+    - "strong+mix" adds, for one batch in two by chance, mixup (alpha 0.8), else CutMix (alpha 1).
 
-    seed: starts `augment.generator`, whose get_state and set_state save and restore the stream of
-    draws exactly.
+    ``seed`` starts ``augment.generator``, whose ``get_state`` and ``set_state`` save and restore
+    the stream of draws exactly.
 
-    Calling takes images (B, C, H, W) uint8, labels (B,) int64 and num_classes K. It returns
+    Calling takes images (B, C, H, W) uint8, labels (B,) int64 and ``num_classes`` K. It returns
     images (B, C, H, W) float32 in 0..1, not normalised, and targets (B, K) float32 whose rows sum
-    to 1. An unknown policy or a wrong shape, dtype or label gives a ValueError.
+    to 1. Raises ``ValueError`` for an unknown policy or a wrong shape, dtype or label.
 
     >>> augment = Augment("basic", seed=0)
     >>> images = torch.full((2, 3, 8, 8), 255, dtype=torch.uint8)
@@ -125,7 +126,7 @@ class Augment:
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
 
-    def __init__(self, policy: str = "basic", seed: int = 0):
+    def __init__(self, policy: str = "basic", seed: int = 0) -> None:
         if policy not in POLICIES:
             raise ValueError(f"policy={policy!r} must be one of {POLICIES}")
         self.policy = policy

@@ -1,16 +1,19 @@
-"""The hybrid: a few convolutions in place of the patch projection, then the same encoder.
+"""The hybrid, a few convolutions in place of the patch projection: chapter 7.
 
-Source: ViT paper, section 3.1, "Hybrid architecture". The paper cuts its patches from a ResNet's
-feature map; for 32-pixel images a stem of a few layers does the same job. Two other stems are steps
-on the way from a plain projection to a convolutional network; the last is a small ResNet.
+Source: ViT paper (arXiv 2010.11929), section 3.1, "Hybrid architecture". The paper cuts its patches
+from a ResNet's feature map; for 32-pixel images a stem of a few layers does the same job. Two other
+stems are steps on the way from a plain projection to a convolutional network (chapter 10); the last
+is a small ResNet.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..vit.embedding import check_image_size, init_projection
 from ..vit.model import VisionTransformer, ViTConfig
+from ..vit.patches import to_pair
 from .resnet import BasicBlock
 
 STEMS = ("conv", "overlap", "cct", "residual")
@@ -33,15 +36,15 @@ class HybridConfig(ViTConfig):
     (8, 8)
     """
 
-    stem: str = "conv"
-    stem_channels: tuple[int, ...] = ()
+    stem: str = "conv"  # the kind of stem; one of STEMS
+    stem_channels: tuple[int, ...] = ()  # channels after each layer; () lets the stem choose
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.stem not in STEMS:
             raise ValueError(f"stem={self.stem!r} must be one of {STEMS}")
-        square = self.patch_size[0] == self.patch_size[1]
-        if not square or self.patch_size[0] & (self.patch_size[0] - 1) or self.patch_size[0] < 2:
+        height, width = to_pair(self.patch_size)
+        if height != width or height & (height - 1) or height < 2:
             raise ValueError(
                 f"patch_size={self.patch_size} must be square and a power of 2, at least 2: "
                 "each layer of the stem halves the picture"
@@ -52,7 +55,7 @@ class HybridConfig(ViTConfig):
                 f"stem_channels={self.stem_channels} must have {len(self.default_channels())} "
                 f"numbers for stem={self.stem!r} and patch_size={self.patch_size}"
             )
-        if any(type(width) is not int or width < 1 for width in self.stem_widths):
+        if any(type(n) is not int or n < 1 for n in self.stem_widths):
             raise ValueError(f"stem_channels={self.stem_widths} must be positive integers")
         if self.stem == "cct" and self.stem_widths[-1] != self.embed_dim:
             raise ValueError(
@@ -61,22 +64,19 @@ class HybridConfig(ViTConfig):
             )
 
     @property
-    def halvings(self):
+    def halvings(self) -> int:
         """How many times the stem halves the picture: log2 of the patch size."""
-        return self.patch_size[0].bit_length() - 1
+        return to_pair(self.patch_size)[0].bit_length() - 1
 
     @property
-    def stem_widths(self):
+    def stem_widths(self) -> tuple[int, ...]:
         """The widths of the stem's layers: ``stem_channels``, or the stem's own choice."""
         return self.stem_channels or self.default_channels()
 
-    def default_channels(self):
+    def default_channels(self) -> tuple[int, ...]:
         """Widths that double with each halving and stay below the encoder's."""
-        if self.stem == "overlap":
-            return ()
-        if self.stem == "cct":
-            return tuple(self.embed_dim // 2**i for i in reversed(range(self.halvings)))
-        return tuple(self.embed_dim // 2**i for i in reversed(range(self.halvings + 1)))
+        count = {"overlap": 0, "cct": self.halvings}.get(self.stem, self.halvings + 1)
+        return tuple(self.embed_dim // 2**i for i in reversed(range(count)))
 
 
 class ConvStem(nn.Module):
@@ -90,55 +90,83 @@ class ConvStem(nn.Module):
     torch.Size([2, 6, 16])
     """
 
-    def __init__(self, config):
+    def __init__(self, config: HybridConfig) -> None:
         super().__init__()
         self.image_size = config.image_size
-        dim, patch = config.embed_dim, config.patch_size[0]
-        last = (config.in_channels, *config.stem_widths)[-1]
-        make_layers = _residual_layers if config.stem == "residual" else _layers
-        self.backbone = nn.Sequential(*make_layers(config))
-        if config.stem == "overlap":
-            self.proj = nn.Conv2d(last, dim, 2 * patch, stride=patch, padding=patch // 2)
-        elif config.stem == "cct":
-            self.proj = nn.Identity()
-        else:
-            self.proj = nn.Conv2d(last, dim, 1)
-        if isinstance(self.proj, nn.Conv2d):
-            init_projection(self.proj)
+        self.backbone = nn.Sequential(*LAYERS[config.stem](config))
+        self.proj = _projection(config)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         check_image_size(images, self.image_size)
         x = self.proj(self.backbone(images))  # (B, D, H/P, W/P)
         return x.flatten(2).transpose(1, 2)  # (B, N, D)
 
 
-def _layers(config):
-    """The stem's layers before the projection, in order."""
-    layers, before = [], config.in_channels
-    for i, width in enumerate(config.stem_widths):
-        if config.stem == "cct":
-            layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.ReLU()]
-            layers += [nn.MaxPool2d(3, stride=2, padding=1)]
-        else:
-            stride = 1 if i == 0 else 2
-            layers += [nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(width), nn.ReLU()]
-        nn.init.kaiming_normal_(layers[-3].weight)
-        before = width
+def _projection(config: HybridConfig) -> nn.Module:
+    """The stem's last layer, which gives each token its D numbers."""
+    if config.stem == "cct":  # what its last layer gives are the tokens
+        return nn.Identity()
+    in_channels = (config.in_channels, *config.stem_widths)[-1]
+    patch = to_pair(config.patch_size)[0]
+    if config.stem == "overlap":
+        kernel, stride, padding = 2 * patch, patch, patch // 2
+    else:
+        kernel, stride, padding = 1, 1, 0
+    projection = nn.Conv2d(in_channels, config.embed_dim, kernel, stride, padding)
+    init_projection(projection)
+    return projection
+
+
+def _conv_layers(config: HybridConfig) -> list[nn.Module]:
+    """Convolution, BatchNorm and ReLU for each width; all but the first halve the picture."""
+    layers: list[nn.Module] = []
+    in_channels = config.in_channels
+    for i, out_channels in enumerate(config.stem_widths):
+        conv = _convolution(in_channels, out_channels, stride=1 if i == 0 else 2)
+        layers += [conv, nn.BatchNorm2d(out_channels), nn.ReLU()]
+        in_channels = out_channels
     return layers
 
 
-def _residual_layers(config):
+def _pooled_layers(config: HybridConfig) -> list[nn.Module]:
+    """Convolution, ReLU and a max-pooling that halves the picture, for each width."""
+    layers: list[nn.Module] = []
+    in_channels = config.in_channels
+    for out_channels in config.stem_widths:
+        conv = _convolution(in_channels, out_channels)
+        layers += [conv, nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)]
+        in_channels = out_channels
+    return layers
+
+
+def _convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight)
+    return conv
+
+
+def _residual_layers(config: HybridConfig) -> list[nn.Module]:
     """A small ResNet: a convolution, max-pooling, then a block for each halving of the picture."""
-    first, *widths = config.stem_widths
-    layers = [nn.Conv2d(config.in_channels, first, 3, padding=1, bias=False)]
-    layers += [nn.BatchNorm2d(first), nn.ReLU(), nn.MaxPool2d(2)]
-    for i, (before, width) in enumerate(zip(config.stem_widths, widths, strict=False)):
-        layers.append(BasicBlock(before, width, stride=1 if i == 0 else 2))  # the pooling halved
+    in_channels, *widths = config.stem_widths
+    layers: list[nn.Module] = []
+    layers += [nn.Conv2d(config.in_channels, in_channels, 3, padding=1, bias=False)]
+    layers += [nn.BatchNorm2d(in_channels), nn.ReLU(), nn.MaxPool2d(2)]
+    for i, out_channels in enumerate(widths):  # the pooling has halved for the first block
+        layers.append(BasicBlock(in_channels, out_channels, stride=1 if i == 0 else 2))
+        in_channels = out_channels
     for module in nn.ModuleList(layers).modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return layers
+
+
+# The layers before the projection. "overlap" has no widths, and so no layers.
+LAYERS: dict[str, Callable[[HybridConfig], list[nn.Module]]] = {
+    "conv": _conv_layers,
+    "overlap": _conv_layers,
+    "cct": _pooled_layers,
+    "residual": _residual_layers,
+}
 
 
 class Hybrid(VisionTransformer):
@@ -153,12 +181,20 @@ class Hybrid(VisionTransformer):
     torch.Size([2, 1000])
     """
 
-    def build_embedding(self, config):
+    def build_embedding(self, config: HybridConfig) -> nn.Module:  # type: ignore[override]
         """Make the stem that turns images (B, C, H, W) into patch vectors (B, N, D)."""
         return ConvStem(config)
 
 
-def _cifar(name, dim, depth, heads, patch=4, stem="conv", channels=()):
+def _cifar(
+    name: str,
+    dim: int,
+    depth: int,
+    heads: int,
+    patch: int = 4,
+    stem: str = "conv",
+    channels: tuple[int, ...] = (),
+) -> dict[str, HybridConfig]:
     config = HybridConfig(
         image_size=32, patch_size=patch, stem=stem, stem_channels=channels, num_classes=10,
         embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=2.0, pool="mean", class_token=False,

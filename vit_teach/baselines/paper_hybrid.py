@@ -1,15 +1,16 @@
-"""The paper's own hybrid: a ResNet with group norm makes the feature map, a ViT reads it.
+"""The paper's own hybrid, a ViT on the feature map of a ResNet with group norm: chapter 7.
 
-Source: ViT paper, sections 3.1 and 4.1 (the ResNet of "Big Transfer", Kolesnikov et al. 2020, with
-weight standardisation and group norm). Parameters carry timm's names. Two small numbers follow timm
-(1e-8 in the standardisation, 1e-5 in the group norm); Google's code has 1e-5 and 1e-6 there.
+Source: ViT paper (arXiv 2010.11929), sections 3.1 and 4.1 (the ResNet of "Big Transfer", Kolesnikov
+et al. 2020, with weight standardisation and group norm). Parameters carry timm's names. Two small
+numbers follow timm (1e-8 in the standardisation, 1e-5 in the group norm); Google's code has 1e-5
+and 1e-6 there.
 """
 
 import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..vit.embedding import check_image_size, init_projection
 from ..vit.model import VisionTransformer, ViTConfig
@@ -32,9 +33,9 @@ class PaperHybridConfig(ViTConfig):
     196
     """
 
-    units: tuple[int, ...] = (3, 4, 9)
+    units: tuple[int, ...] = (3, 4, 9)  # bottleneck units in each stage
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "units", tuple(self.units))
         if not self.units or any(type(n) is not int or n < 1 for n in self.units):
@@ -47,7 +48,7 @@ class PaperHybridConfig(ViTConfig):
             )
 
     @property
-    def stages(self):
+    def stages(self) -> list[tuple[int, int, int, int]]:
         """(width of the bottleneck, channels out, first stride, units) of each stage."""
         return [
             (ROOT_WIDTH * 2**i, 4 * ROOT_WIDTH * 2**i, 1 if i == 0 else 2, count)
@@ -55,7 +56,7 @@ class PaperHybridConfig(ViTConfig):
         ]
 
 
-def pad_same(x, kernel, stride, value=0.0):
+def pad_same(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
     """Pad images (B, C, H, W) so that ceil(H / stride) places result, as TensorFlow's "SAME" does.
 
     An odd pixel goes to the bottom and to the right.
@@ -71,7 +72,7 @@ def pad_same(x, kernel, stride, value=0.0):
     return F.pad(x, padding, value=value)
 
 
-def standardise(weight):
+def standardise(weight: Tensor) -> Tensor:
     """Convolution weights (out, in, h, w) with mean 0 and variance 1 in each output filter.
 
     The output of the layer then depends neither on the scale nor on the mean of its weights.
@@ -94,10 +95,10 @@ class StdConv(nn.Conv2d):
     torch.Size([1, 8, 8, 12])
     """
 
-    def __init__(self, before, after, kernel, stride=1):
-        super().__init__(before, after, kernel, stride=stride, bias=False)
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride=stride, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = pad_same(x, self.kernel_size[0], self.stride[0])
         return F.conv2d(x, standardise(self.weight), stride=self.stride)
 
@@ -110,12 +111,12 @@ class Projection(nn.Module):
     torch.Size([1, 128, 4, 4])
     """
 
-    def __init__(self, before, after, stride):
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv = StdConv(before, after, 1, stride)
-        self.norm = nn.GroupNorm(GROUPS, after)
+        self.conv = StdConv(in_channels, out_channels, 1, stride)
+        self.norm = nn.GroupNorm(GROUPS, out_channels)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))
 
 
@@ -130,16 +131,19 @@ class Bottleneck(nn.Module):
     torch.Size([1, 128, 4, 4])
     """
 
-    def __init__(self, before, middle, after, stride):
+    def __init__(self, in_channels: int, mid_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        changes = stride != 1 or before != after
-        self.downsample = Projection(before, after, stride) if changes else None
-        self.conv1, self.norm1 = StdConv(before, middle, 1), nn.GroupNorm(GROUPS, middle)
-        self.conv2, self.norm2 = StdConv(middle, middle, 3, stride), nn.GroupNorm(GROUPS, middle)
-        self.conv3, self.norm3 = StdConv(middle, after, 1), nn.GroupNorm(GROUPS, after)
+        changes = stride != 1 or in_channels != out_channels
+        self.downsample = Projection(in_channels, out_channels, stride) if changes else None
+        self.conv1 = StdConv(in_channels, mid_channels, 1)
+        self.norm1 = nn.GroupNorm(GROUPS, mid_channels)
+        self.conv2 = StdConv(mid_channels, mid_channels, 3, stride)
+        self.norm2 = nn.GroupNorm(GROUPS, mid_channels)
+        self.conv3 = StdConv(mid_channels, out_channels, 1)
+        self.norm3 = nn.GroupNorm(GROUPS, out_channels)
         nn.init.zeros_(self.norm3.weight)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)  # (B, C', H/s, W/s)
         x = F.relu(self.norm1(self.conv1(x)))  # (B, C'/4, H, W)
         x = F.relu(self.norm2(self.conv2(x)))  # (B, C'/4, H/s, W/s)
@@ -154,12 +158,12 @@ class Root(nn.Module):
     torch.Size([1, 64, 8, 12])
     """
 
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = StdConv(channels, ROOT_WIDTH, 7, stride=2)
         self.norm = nn.GroupNorm(GROUPS, ROOT_WIDTH)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.norm(self.conv(images)))  # (B, 64, H/2, W/2)
         return F.max_pool2d(pad_same(x, 3, 2, value=float("-inf")), 3, 2)  # (B, 64, H/4, W/4)
 
@@ -172,13 +176,15 @@ class Stage(nn.Module):
     torch.Size([1, 128, 4, 4])
     """
 
-    def __init__(self, before, middle, after, stride, units):
+    def __init__(
+        self, in_channels: int, mid_channels: int, out_channels: int, stride: int, units: int
+    ) -> None:
         super().__init__()
-        first = Bottleneck(before, middle, after, stride)
-        rest = (Bottleneck(after, middle, after, 1) for _ in range(units - 1))
+        first = Bottleneck(in_channels, mid_channels, out_channels, stride)
+        rest = (Bottleneck(out_channels, mid_channels, out_channels, 1) for _ in range(units - 1))
         self.blocks = nn.Sequential(first, *rest)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.blocks(x)
 
 
@@ -191,15 +197,15 @@ class Backbone(nn.Module):
     torch.Size([1, 512, 4, 4])
     """
 
-    def __init__(self, config):
+    def __init__(self, config: PaperHybridConfig) -> None:
         super().__init__()
-        self.stem, before, stages = Root(config.in_channels), ROOT_WIDTH, []
-        for middle, after, stride, units in config.stages:
-            stages.append(Stage(before, middle, after, stride, units))
-            before = after
+        self.stem, in_channels, stages = Root(config.in_channels), ROOT_WIDTH, []
+        for mid_channels, out_channels, stride, units in config.stages:
+            stages.append(Stage(in_channels, mid_channels, out_channels, stride, units))
+            in_channels = out_channels
         self.stages = nn.Sequential(*stages)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.stages(self.stem(images))
 
 
@@ -214,14 +220,14 @@ class FeatureEmbedding(nn.Module):
     torch.Size([1, 16, 768])
     """
 
-    def __init__(self, config):
+    def __init__(self, config: PaperHybridConfig) -> None:
         super().__init__()
         self.image_size = config.image_size
         self.backbone = Backbone(config)
         self.proj = nn.Conv2d(config.stages[-1][1], config.embed_dim, 1)
         init_projection(self.proj)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         check_image_size(images, self.image_size)
         x = self.proj(self.backbone(images))  # (B, D, H/P, W/P)
         return x.flatten(2).transpose(1, 2)  # (B, N, D)
@@ -239,7 +245,7 @@ class PaperHybrid(VisionTransformer):
     torch.Size([2, 1000])
     """
 
-    def build_embedding(self, config):
+    def build_embedding(self, config: PaperHybridConfig) -> nn.Module:  # type: ignore[override]
         """Make the module that turns images (B, C, H, W) into patch vectors (B, N, D)."""
         return FeatureEmbedding(config)
 

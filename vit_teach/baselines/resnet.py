@@ -1,16 +1,16 @@
 """A small residual network for 32-pixel images: the CNN that the book compares with.
 
-Source: "Deep residual learning for image recognition" (He et al. 2016), section 4.2. Parameters
-carry torchvision's names.
+Chapters 7 and 9 to 13 compare. Source: "Deep residual learning for image recognition" (He et al.
+2016), section 4.2. Parameters carry torchvision's names.
 """
 
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..vit.embedding import check_image_size
-from ..vit.patches import to_pair
+from ..vit.patches import Size, to_pair
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class ResNetConfig:
     2
     """
 
-    image_size: int | tuple[int, int] = 32
-    in_channels: int = 3
-    num_classes: int = 10
-    width: int = 32
-    depth: int = 8
+    image_size: Size = 32  # (H, W) in pixels; 4 must divide both
+    in_channels: int = 3  # C: 3 for colour, 1 for grey
+    num_classes: int = 10  # K, the length of the logits
+    width: int = 32  # channels of the first stage; the next two have twice and four times as many
+    depth: int = 8  # layers with weights: 6 n + 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", to_pair(self.image_size, "image_size"))
-        if any(side % 4 for side in self.image_size):
+        if any(side % 4 for side in to_pair(self.image_size)):
             raise ValueError(f"image_size={self.image_size} must be divisible by 4: two halvings")
         for name in ("in_channels", "num_classes", "width"):
             value = getattr(self, name)
@@ -43,12 +43,12 @@ class ResNetConfig:
             raise ValueError(f"depth={self.depth!r} must be 6 n + 2 with n >= 1: 8, 14, 20, ...")
 
     @property
-    def blocks_per_stage(self):
+    def blocks_per_stage(self) -> int:
         """n, the number of residual blocks in each of the three stages."""
         return (self.depth - 2) // 6
 
     @property
-    def stages(self):
+    def stages(self) -> list[tuple[int, int]]:
         """(channels, first stride) of each stage."""
         return [(self.width, 1), (2 * self.width, 2), (4 * self.width, 2)]
 
@@ -61,18 +61,18 @@ class BasicBlock(nn.Module):
     torch.Size([2, 8, 4, 6])
     """
 
-    def __init__(self, before, width, stride):
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(before, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample = nn.Sequential()
-        if stride != 1 or before != width:
-            conv = nn.Conv2d(before, width, 1, stride, bias=False)
-            self.downsample = nn.Sequential(conv, nn.BatchNorm2d(width))
+        if stride != 1 or in_channels != out_channels:
+            conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))  # (B, C', H/s, W/s)
         y = self.bn2(self.conv2(y))  # (B, C', H/s, W/s)
         return F.relu(y + self.downsample(x))  # (B, C', H/s, W/s)
@@ -89,31 +89,35 @@ class ResNet(nn.Module):
     torch.Size([2, 10])
     """
 
-    def __init__(self, config):
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+
+    def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
         self.config = config
         self.conv1 = nn.Conv2d(config.in_channels, config.width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(config.width)
-        before = config.width
-        for number, (width, stride) in enumerate(config.stages, start=1):
+        in_channels = config.width
+        for number, (out_channels, stride) in enumerate(config.stages, start=1):
             blocks = []
             for i in range(config.blocks_per_stage):
-                blocks.append(BasicBlock(before, width, stride if i == 0 else 1))
-                before = width
+                blocks.append(BasicBlock(in_channels, out_channels, stride if i == 0 else 1))
+                in_channels = out_channels
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
-        self.fc = nn.Linear(before, config.num_classes)
+        self.fc = nn.Linear(in_channels, config.num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def features(self, images):
+    def features(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to the vectors (B, 4 width) that the classifier reads."""
         check_image_size(images, self.config.image_size)
         x = F.relu(self.bn1(self.conv1(images)))  # (B, width, H, W)
         x = self.layer3(self.layer2(self.layer1(x)))  # (B, 4 width, H/4, W/4)
         return x.mean(dim=(2, 3))  # (B, 4 width)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.fc(self.features(images))  # (B, K)
 
 

@@ -1,11 +1,11 @@
-"""Images for the book, held in memory: CIFAR-10, CIFAR-100, your own pictures, one photograph.
+"""Images for the book, held in memory: CIFAR, your own pictures, one photograph. Chapters 8, 11.
 
-Everything is an `ImageSet`: a uint8 tensor of images, an int64 tensor of labels, and the names
+Everything is an ``ImageSet``: a uint8 tensor of images, an int64 tensor of labels, and the names
 that say what they are and where they come from. At 32 x 32 pixels the whole of CIFAR-10 is
 184 MB, so a batch is an index into memory and no loader processes are needed.
 
-`cifar` says where CIFAR is looked for and how it is read, `drawn` draws pictures that stand in
-for it, `python -m vit_teach.data cifar10` fetches a copy. Nothing else here downloads anything.
+``cifar`` says where CIFAR is looked for and how it is read, ``drawn`` draws pictures that stand in
+for it, ``python -m vit_teach.data cifar10`` fetches a copy. Nothing else here downloads anything.
 """
 
 from __future__ import annotations
@@ -36,18 +36,11 @@ def load(name: str = "cifar10", split: str = "train", root: Path | None = None) 
     The first time the pictures are decoded (a few seconds) and kept beside the copy, or in the
     user's cache folder if that place cannot be written; after that it takes a fraction of one.
 
-    Args:
-        name: "cifar10" or "cifar100".
-        split: "train" (50,000 images) or "test" (10,000).
-        root: the folder to look in; `data_folder()` unless given.
-
-    Returns:
-        An ImageSet with images (N, 3, 32, 32).
-
-    Raises:
-        ValueError: if name or split is unknown.
-        FileNotFoundError: if there is no copy; the message says how to get one.
-        DataError: if the copy is damaged; the message names the file.
+    ``name`` is "cifar10" or "cifar100", ``split`` "train" (50,000 images) or "test" (10,000), and
+    ``root`` the folder to look in (None: ``data_folder()``). Returns an :class:`ImageSet` with
+    images (N, 3, 32, 32). Raises ``ValueError`` for an unknown name or split,
+    ``FileNotFoundError`` if there is no copy (the message says how to get one), and ``DataError``
+    if the copy is damaged (the message names the file).
 
     >>> load("cifar10", split="holiday")
     Traceback (most recent call last):
@@ -61,11 +54,8 @@ def load(name: str = "cifar10", split: str = "train", root: Path | None = None) 
 def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
     """CIFAR where a copy is present, else the built-in shapes; prints one line that says which.
 
-    A copy that is there but damaged is an error, not a reason to use something else.
-
-    Args:
-        name: "cifar10" or "cifar100".
-        split: "train" or "test".
+    ``name`` is "cifar10" or "cifar100", ``split`` "train" or "test". A copy that is there but
+    damaged is an error (``DataError``), not a reason to use something else.
 
     >>> images = load_or_shapes("cifar10", "test")
     Data: ...

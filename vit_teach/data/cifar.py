@@ -1,12 +1,12 @@
-"""CIFAR-10 and CIFAR-100 on disk: where they lie, how they are read, checked and kept decoded.
+"""CIFAR-10 and CIFAR-100 on disk: found, read, checked and kept decoded. Chapter 8.
 
-They are looked for under one folder, `data_folder()`: the one the environment variable
-VIT_TEACH_DATA names, else `data/` of the checkout, else `data/` of the current folder. There they
-may lie as the official folder (`cifar-10-batches-py`), as the official `.tar.gz`, or as the
-parquet files of the Hugging Face hub. Every copy is checked before use (`_inspect`); a copy whose
+They are looked for under one folder, ``data_folder()``: the one the environment variable
+VIT_TEACH_DATA names, else ``data/`` of the checkout, else ``data/`` of the current folder. There
+they may lie as the official folder (``cifar-10-batches-py``), as the official ``.tar.gz`` or as the
+parquet files of the Hugging Face hub. Every copy is checked before use (``_inspect``); a copy whose
 pixels are not quite the published ones is used but named so. Nothing here downloads anything.
 
-Readers use `vit_teach.data.load`, which wraps `read` below.
+Readers use ``vit_teach.data.load``, which wraps ``read`` below.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ import tarfile
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..paths import ROOT, written_whole
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Content = tuple[Array, Array, tuple[str, ...], str]  # images, labels, class names, source
 
 CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 CIFAR100_CLASSES = tuple(
@@ -128,11 +133,11 @@ def _published(name: str) -> Published:
     return PUBLISHED[name]
 
 
-def _inspect(images: np.ndarray, labels: np.ndarray, name: str, split: str) -> bool:
+def _inspect(images: Array, labels: Array, name: str, split: str) -> bool:
     """Compare a copy with what is published: True if pixels agree, False if they differ a little.
 
-    Raises:
-        DataError: if the number of images, their shape, the class balance or the pixels are wrong.
+    Raises ``DataError`` if the number of images, their shape, the class balance or the pixels are
+    wrong.
     """
     facts = _published(name)
     count, classes = facts.counts[split], len(facts.classes)
@@ -158,7 +163,7 @@ def _inspect(images: np.ndarray, labels: np.ndarray, name: str, split: str) -> b
     return bool(difference < 1.5e-4)  # the published numbers are rounded to four digits
 
 
-def pixel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pixel_statistics(images: Array) -> tuple[Array, np.ndarray]:
     """Mean and standard deviation per channel, as fractions of 255, of uint8 (N, 3, H, W).
 
     >>> mean, spread = pixel_statistics(np.full((2, 3, 4, 4), 255, np.uint8))
@@ -198,12 +203,8 @@ def data_folder() -> Path:
 def find(name: str = "cifar10", root: Path | None = None) -> Path | None:
     """Where a copy of a data set lies: its folder, or its official archive; None if there is none.
 
-    Args:
-        name: "cifar10" or "cifar100".
-        root: the folder to look in; `data_folder()` unless given.
-
-    Raises:
-        ValueError: if name is unknown.
+    ``name`` is "cifar10" or "cifar100", ``root`` the folder to look in (None: ``data_folder()``).
+    Raises ``ValueError`` for an unknown name.
 
     >>> find("cifar10", root=Path("no-such-folder")) is None
     True
@@ -213,7 +214,7 @@ def find(name: str = "cifar10", root: Path | None = None) -> Path | None:
         place: sum(bool(_files(place, name, split)) for split in facts.counts)
         for place in _places(name, root)
     }
-    best = max(held, key=held.get)  # of equals the first
+    best = max(held, key=lambda place: held[place])  # of equals the first
     return best if held[best] else None
 
 
@@ -226,7 +227,7 @@ def _places(name: str, root: Path | None) -> list[Path]:
 
 
 def _files(place: Path, name: str, split: str) -> list[Path]:
-    """The files of one split of the copy at `place`; empty if they are not there."""
+    """The files of one split of the copy at ``place``; empty if they are not there."""
     facts = _published(name)
     if place.name == facts.archive:
         return [place] if place.is_file() else []
@@ -267,21 +268,14 @@ def _missing(name: str, split: str, root: Path | None) -> str:
 # ---------------------------------------------------------------------------------------------
 
 
-def read(name: str, split: str, root: Path | None = None):
+def read(name: str, split: str, root: Path | None = None) -> Content:
     """One split, from the cache of decoded pictures or, the first time, from the copy itself.
 
-    Args:
-        name: "cifar10" or "cifar100".
-        split: "train" or "test".
-        root: the folder to look in; `data_folder()` unless given.
-
-    Returns:
-        (images uint8 (N, 3, 32, 32), labels int64 (N,), class names, source), arrays of numpy.
-
-    Raises:
-        ValueError: if name or split is unknown.
-        FileNotFoundError: if there is no copy; the message says how to get one.
-        DataError: if the copy is damaged; the message names the file.
+    ``name`` is "cifar10" or "cifar100", ``split`` "train" or "test", ``root`` the folder to look in
+    (None: ``data_folder()``). Returns (images uint8 (N, 3, 32, 32), labels int64 (N,), class names,
+    source), arrays of numpy. Raises ``ValueError`` for an unknown name or split,
+    ``FileNotFoundError`` if there is no copy (the message says how to get one), and ``DataError``
+    if the copy is damaged (the message names the file).
 
     >>> read("cifar10", "holiday")
     Traceback (most recent call last):
@@ -292,7 +286,7 @@ def read(name: str, split: str, root: Path | None = None):
         raise ValueError(f"split={split!r} must be one of {', '.join(facts.counts)}")
     place = find(name, root)
     files = _files(place, name, split) if place else []
-    if not files:
+    if place is None or not files:
         raise FileNotFoundError(_missing(name, split, root))
     stamp = json.dumps([[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files])
     cache = _cache_file(place, name, split)
@@ -303,14 +297,11 @@ def read(name: str, split: str, root: Path | None = None):
     return content
 
 
-def read_files(files: list[Path], name: str, split: str):
+def read_files(files: list[Path], name: str, split: str) -> Content:
     """Read, decode and check the files of one split, without any cache.
 
-    Returns:
-        (images uint8 (N, 3, 32, 32), labels int64 (N,), class names, source), arrays of numpy.
-
-    Raises:
-        DataError: if a file is damaged or is not what it should be.
+    Returns (images uint8 (N, 3, 32, 32), labels int64 (N,), class names, source), arrays of numpy.
+    Raises ``DataError`` if a file is damaged or is not what it should be.
 
     >>> read_files([Path("gone.parquet")], "cifar10", "test")
     Traceback (most recent call last):
@@ -337,7 +328,7 @@ def _is_parquet(file: Path) -> bool:
     return ".parquet" in file.suffixes
 
 
-def _read_parquet(files: list[Path], name: str):
+def _read_parquet(files: list[Path], name: str) -> tuple[Array, Array, tuple[str, ...], bool]:
     """Parquet files of the Hugging Face hub: (images, labels, class names, any JPEG among them)."""
     try:
         import pyarrow.compute
@@ -361,7 +352,7 @@ def _read_parquet(files: list[Path], name: str):
     return decode(encoded), np.concatenate(labels), classes, jpeg
 
 
-def _classes_in(metadata: dict, facts: Published) -> tuple[str, ...]:
+def _classes_in(metadata: dict[bytes, bytes], facts: Published) -> tuple[str, ...]:
     """The class names that the hub writes into a parquet file, else the usual ones."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
@@ -371,10 +362,10 @@ def _classes_in(metadata: dict, facts: Published) -> tuple[str, ...]:
     return names if len(names) == len(facts.classes) else facts.classes
 
 
-def decode(encoded: list[bytes]) -> np.ndarray:
+def decode(encoded: list[bytes]) -> Array:
     """PNG or JPEG bytes of N pictures of 32 x 32 -> uint8 (N, 3, 32, 32).
 
-    Raises DataError that names the first picture that cannot be decoded.
+    Raises ``DataError`` that names the first picture that cannot be decoded.
 
     >>> decode([]).shape
     (0, 3, 32, 32)
@@ -410,7 +401,8 @@ def check_png(data: bytes, size: int = 32) -> None:
     """
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return
-    position, kind, sizes = 8, b"", None
+    position, kind = 8, b""
+    sizes: tuple[int, ...] = ()
     while kind != b"IEND":
         length = int.from_bytes(data[position : position + 4], "big")
         end = position + 12 + length  # length, kind, content, checksum
@@ -426,7 +418,7 @@ def check_png(data: bytes, size: int = 32) -> None:
         raise ValueError(f"the PNG file is of size {sizes}, not {size} x {size}")
 
 
-def _decoder():
+def _decoder() -> tuple[Callable[[bytes], torch.Tensor], int]:
     """A function from PNG or JPEG bytes to uint8 (3, H, W), and how many threads suit it.
 
     torchvision decodes such small pictures more than twice as fast as pillow and gives the same
@@ -455,7 +447,7 @@ def _decoder():
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles numpy arrays, bytes and plain containers; refuses to call anything else.
 
-    A pickle is a program: `pickle.load` runs whatever its author wrote. The official CIFAR
+    A pickle is a program: ``pickle.load`` runs whatever its author wrote. The official CIFAR
     files need four names, and this class knows no others.
     """
 
@@ -467,21 +459,23 @@ class _ArraysOnly(pickle.Unpickler):
         ("_codecs", "encode"),
     }
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
             raise DataError(f"it asks to run {module}.{name}, which was not done")
         return super().find_class(module, name)
 
 
-def _unpickle(data: bytes, file: str) -> dict:
-    """The content of an official file; `file` is its name, for the error."""
+def _unpickle(data: bytes, file: str) -> dict[bytes, Any]:
+    """The content of an official file; ``file`` is its name, for the error."""
     try:
         return _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # a damaged pickle raises nearly any exception
         raise DataError(f"{file} is truncated or not a CIFAR file ({error})") from error
 
 
-def _read_official(files: list[Path], name: str, split: str):
+def _read_official(
+    files: list[Path], name: str, split: str
+) -> tuple[Array, Array, tuple[str, ...], bool]:
     """The official folder or archive: (images, labels, class names, md5 as published)."""
     facts = _published(name)
     contents = _members(files, facts, split)
@@ -506,10 +500,13 @@ def _members(files: list[Path], facts: Published, split: str) -> dict[str, bytes
         if not files[0].name.startswith(facts.archive):
             return {file.name: file.read_bytes() for file in files}
         with tarfile.open(files[0], "r:gz") as archive:
-            return {
-                file: archive.extractfile(f"{facts.folder}/{file}").read()
-                for file in facts.files[split]
-            }
+            contents = {}
+            for file in facts.files[split]:
+                member = archive.extractfile(f"{facts.folder}/{file}")
+                if member is None:
+                    raise ValueError(f"{file} is not a file")
+                contents[file] = member.read()
+            return contents
     except (OSError, EOFError, KeyError, tarfile.TarError, ValueError) as error:
         raise DataError(f"it is truncated or cannot be read ({error})") from error
 
@@ -530,8 +527,8 @@ def _cache_file(place: Path, name: str, split: str) -> Path:
     return base / "vit_teach" / f"{name}-{split}-{key}.npz"
 
 
-def _read_cache(cache: Path, stamp: str):
-    """What `_write_cache` wrote, or None if it is absent, damaged or of other source files."""
+def _read_cache(cache: Path, stamp: str) -> Content | None:
+    """What ``_write_cache`` wrote, or None if it is absent, damaged or of other source files."""
     try:
         with np.load(cache, allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
@@ -543,7 +540,9 @@ def _read_cache(cache: Path, stamp: str):
         return None
 
 
-def _write_cache(cache: Path, stamp: str, images, labels, classes, source) -> None:
+def _write_cache(
+    cache: Path, stamp: str, images: Array, labels: Array, classes: tuple[str, ...], source: str
+) -> None:
     """Keep decoded pictures. A cache that cannot be written costs time, nothing else."""
     about = json.dumps({"stamp": stamp, "classes": classes, "source": source})
     with suppress(OSError):

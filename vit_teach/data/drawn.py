@@ -1,4 +1,4 @@
-"""A small world of pictures drawn by code, in place of CIFAR and for controlled experiments.
+"""A small world of pictures drawn by code, in CIFAR's place and for experiments: chapters 8, 10.
 
 Three kinds of 10 classes each, at 32 x 32 pixels in colour:
 
@@ -10,11 +10,14 @@ Three kinds of 10 classes each, at 32 x 32 pixels in colour:
   of the picture looks the same in all classes; only two far-apart places together give the answer.
 
 Everything is drawn with signed distances: a function that is negative inside an outline and
-positive outside. Then `1/2 - distance`, in pixels and cut to 0..1, is how much of a pixel is
+positive outside. Then ``1/2 - distance``, in pixels and cut to 0..1, is how much of a pixel is
 covered.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +47,8 @@ CLASS_COLOURS = np.array(
 CORNERS = {"tl": (0, 0), "tr": (0, 1), "bl": (1, 0), "br": (1, 1)}  # (lower half?, right half?)
 SPLITS = ("train", "validation", "test")
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 _BLOCK = 500  # images drawn at a time; block b of a seed is the same whatever n is
 
 
@@ -56,28 +61,19 @@ def shapes(
     kind: str = "shape",
     colour_hint: float = 0.0,
 ) -> ImageSet:
-    """n pictures drawn by code, equal for equal arguments, classes balanced within one.
+    """``n`` pictures drawn by code, equal for equal arguments, classes balanced within one.
 
-    The pictures of a smaller n are the first of a larger one; the splits of one seed are drawn
-    from different streams of random numbers.
+    The pictures of a smaller ``n`` are the first of a larger one. ``seed`` says which world; the
+    splits ("train", "validation", "test") of one seed are drawn from different streams of random
+    numbers. ``image_size`` is height and width in pixels, at least 16; ``kind`` is "shape",
+    "texture" or "relation". ``corner`` says where the object lies: "tl", "tr", "bl", "br" (top or
+    bottom, left or right), or None for anywhere; its size does not depend on this. ``colour_hint``
+    is how far the background leans towards a colour of the class, from 0 (not at all) to 1 (it
+    gives the class away). Photographs have such hints: ships lie on blue.
 
-    Args:
-        n: how many pictures.
-        seed: which world.
-        split: "train", "validation" or "test".
-        image_size: height and width in pixels, at least 16.
-        corner: where the object lies: "tl", "tr", "bl", "br" (top or bottom, left or right), or
-            None for anywhere. Its size does not depend on this.
-        kind: "shape", "texture" or "relation".
-        colour_hint: how far the background leans towards a colour of the class, 0 (not at all)
-            to 1 (it gives the class away). Photographs have such hints: ships lie on blue.
-
-    Returns:
-        An ImageSet with images (n, 3, image_size, image_size).
-
-    Raises:
-        ValueError: if an argument is out of range, or kind "relation" is given a corner (its
-            two parts need the room).
+    Returns an :class:`ImageSet` with images (n, 3, image_size, image_size). Raises ``ValueError``
+    if an argument is out of range, or kind "relation" is given a corner (its two parts need the
+    room).
 
     >>> shapes(20, seed=1).images.shape
     torch.Size([20, 3, 32, 32])
@@ -94,8 +90,8 @@ def shapes(
     details = [f"seed {seed}"] + ([f"corner {corner}"] if corner else [])
     details += [f"colour hint {colour_hint}"] if colour_hint else []
     source = f"built-in {kind} pictures ({', '.join(details)})"
-    images, labels = torch.from_numpy(images), torch.from_numpy(labels)
-    return ImageSet(images, labels, CLASSES[kind], source, split)
+    pictures, truths = torch.from_numpy(images), torch.from_numpy(labels)
+    return ImageSet(pictures, truths, CLASSES[kind], source, split)
 
 
 def stand_in(split: str = "train") -> ImageSet:
@@ -111,7 +107,15 @@ def stand_in(split: str = "train") -> ImageSet:
     return shapes(n, seed=0, split=split, colour_hint=0.3)
 
 
-def _check(n, seed, split, image_size, corner, kind, colour_hint) -> None:
+def _check(
+    n: int,
+    seed: int,
+    split: str,
+    image_size: int,
+    corner: str | None,
+    kind: str,
+    colour_hint: float,
+) -> None:
     if n < 1:
         raise ValueError(f"n={n} must be at least 1")
     if seed < 0:
@@ -130,7 +134,9 @@ def _check(n, seed, split, image_size, corner, kind, colour_hint) -> None:
         raise ValueError(f"corner={corner!r} must be None for kind='relation'")
 
 
-def _draw_block(random: np.random.Generator, size: int, corner, kind: str, colour_hint: float):
+def _draw_block(
+    random: np.random.Generator, size: int, corner: str | None, kind: str, colour_hint: float
+) -> tuple[Array, Array]:
     """One block: (images uint8 (n, 3, S, S), labels (n,))."""
     labels = random.permuted(np.tile(np.arange(10), (_BLOCK // 10, 1)), axis=1).reshape(-1)
     paper, ink = _two_colours(random, CLASS_COLOURS[labels], colour_hint)  # (n, 3) each
@@ -146,12 +152,12 @@ def _draw_block(random: np.random.Generator, size: int, corner, kind: str, colou
     return (canvas.clip(0, 1) * 255).round().astype(np.uint8), labels
 
 
-def _two_colours(random, hint: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+def _two_colours(random: np.random.Generator, hint: Array, strength: float) -> tuple[Array, Array]:
     """Colours (n, 3) in 0..1 of background and object, clearly different from each other.
 
-    The background leans towards the colours `hint` (n, 3), as far as `strength` (0..1) says.
+    The background leans towards the colours ``hint`` (n, 3), as far as ``strength`` (0..1) says.
     """
-    paper = random.random(hint.shape, np.float32)
+    paper = np.asarray(random.random(hint.shape, np.float32))
     ink = random.random(hint.shape, np.float32)
     paper += strength * (hint - paper)
     # Too close: move the ink half way round each channel.
@@ -159,7 +165,7 @@ def _two_colours(random, hint: np.ndarray, strength: float) -> tuple[np.ndarray,
     return paper, np.where(close, (paper + 0.5) % 1, ink)
 
 
-def _background(random: np.random.Generator, paper: np.ndarray, size: int) -> np.ndarray:
+def _background(random: np.random.Generator, paper: Array, size: int) -> Array:
     """Background (n, 3, S, S): a colour that fades across the picture, with small litter on it."""
     n = len(paper)
     place = np.linspace(-1, 1, size, dtype=np.float32)
@@ -179,7 +185,9 @@ def _background(random: np.random.Generator, paper: np.ndarray, size: int) -> np
 # ---------------------------------------------------------------------------------------------
 
 
-def _object(random, labels, x, y, corner, kind) -> np.ndarray:
+def _object(
+    random: np.random.Generator, labels: Array, x: Array, y: Array, corner: str | None, kind: str
+) -> Array:
     """How much of each pixel the object covers, (n, S, S) in 0..1."""
     n, size = len(labels), len(x)
     radius = random.uniform(0.16, 0.215, n) * size
@@ -206,21 +214,21 @@ def _object(random, labels, x, y, corner, kind) -> np.ndarray:
     return cover
 
 
-def _columns(*values: np.ndarray) -> list[np.ndarray]:
+def _columns(*values: Array) -> list[Array]:
     """One number per picture, (n,), -> (n, 1, 1) in float32, ready to meet (S, S)."""
     return [value.astype(np.float32)[:, None, None] for value in values]
 
 
-def _box(u, v, half_width, half_height):
+def _box(u: Array, v: Array, half_width: float | Array, half_height: float | Array) -> Array:
     return np.maximum(np.abs(u) - half_width, np.abs(v) - half_height)
 
 
-def _triangle(u, v):
+def _triangle(u: Array, v: Array) -> Array:
     slope = np.float32(np.sqrt(3) / 2)
     return np.maximum(np.maximum(slope * u - 0.5 * v, -slope * u - 0.5 * v), v) - 0.5
 
 
-def _star(u, v):
+def _star(u: Array, v: Array) -> Array:
     """Five points: fold the plane into one tenth of a turn, where the outline is one line."""
     tenth = np.float32(np.pi / 5)
     angle = np.abs((np.arctan2(u, -v) + tenth) % (2 * tenth) - tenth)
@@ -231,7 +239,7 @@ def _star(u, v):
     return np.float32(edge[1]) * (along - 1) - np.float32(edge[0]) * across
 
 
-def _heart(u, v):
+def _heart(u: Array, v: Array) -> Array:
     """A square on its corner and a disc on each of its two upper sides."""
     half = np.float32(np.sqrt(0.125))
     discs = np.hypot(np.abs(u) - half, v + half) - 0.5
@@ -239,7 +247,7 @@ def _heart(u, v):
 
 
 # Distance to each outline, which fits into the disc of radius 1; u right, v down, (n, S, S) each.
-OUTLINES = (
+OUTLINES: tuple[Callable[[Array, Array], Array], ...] = (
     lambda u, v: np.hypot(u, v) - 1,
     lambda u, v: np.abs(np.hypot(u, v) - 0.75) - 0.22,
     lambda u, v: _box(u, v, 0.7, 0.7),
@@ -253,7 +261,7 @@ OUTLINES = (
 )
 
 
-def _texture(random, labels, x, y) -> np.ndarray:
+def _texture(random: np.random.Generator, labels: Array, x: Array, y: Array) -> Array:
     """Pattern (n, S, S) of 0 and 1 with soft edges, at a random phase; fixed in pixels."""
     n = len(labels)
     phase = random.random((2, n, 1, 1), np.float32) * 2 * np.float32(np.pi)
@@ -272,7 +280,7 @@ def _texture(random, labels, x, y) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------
 
 
-def _pair(random, labels, x, y) -> np.ndarray:
+def _pair(random: np.random.Generator, labels: Array, x: Array, y: Array) -> Array:
     """Cover (n, S, S) of a ring and a square; the class is the direction from one to the other."""
     n, size = len(labels), len(x)
     radius = random.uniform(0.09, 0.12, n) * size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,17 +18,10 @@ MEAN, STD = PUBLISHED["cifar10"].pixels["train"]
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images and labels in memory.
+    """Images and labels in memory, and the names that say what they are.
 
-    Attributes:
-        images: uint8 tensor (N, 3, H, W), red, green, blue, 0 to 255.
-        labels: int64 tensor (N,), each in 0 .. K-1.
-        classes: the K class names; `classes[label]` is the name of a label.
-        source: where the images come from, for example "CIFAR-10, JPEG re-encoding".
-        split: which part this is: "train", "validation" or "test".
-
-    Raises:
-        ValueError: if a tensor has the wrong type or shape, or a label names no class.
+    ``classes[label]`` is the name of a label. Raises ``ValueError`` if a tensor has the wrong type
+    or shape, or a label names no class.
 
     >>> pictures = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     >>> few = ImageSet(pictures, torch.tensor([0, 1, 0, 1]), ("cat", "dog"), "zeros", "train")
@@ -35,13 +29,13 @@ class ImageSet:
     (4, 2)
     """
 
-    images: torch.Tensor
-    labels: torch.Tensor
-    classes: tuple[str, ...]
-    source: str
-    split: str
+    images: torch.Tensor  # uint8 (N, 3, H, W): red, green, blue, 0 to 255
+    labels: torch.Tensor  # int64 (N,), each in 0 .. K-1
+    classes: tuple[str, ...]  # the K class names
+    source: str  # where the images come from, such as "CIFAR-10, JPEG re-encoding"
+    split: str  # which part this is: "train", "validation" or "test"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
@@ -68,7 +62,7 @@ class ImageSet:
         )
 
     def take(self, index: torch.Tensor, split: str | None = None) -> ImageSet:
-        """The images at the positions `index` (int64 (n,)), in that order, as a new ImageSet."""
+        """The images at the positions ``index`` (int64 (n,)), in that order, as a new ImageSet."""
         return replace(
             self,
             images=self.images[index],
@@ -77,18 +71,12 @@ class ImageSet:
         )
 
     def subset(self, n: int, seed: int = 0) -> ImageSet:
-        """n images, as many of each class as of any other (within one).
+        """``n`` images, as many of each class as of any other (within one).
 
-        The subsets of one seed are nested: `subset(500)` is the beginning of `subset(1500)`.
+        The subsets of one seed are nested: ``subset(500)`` is the beginning of ``subset(1500)``.
         So a curve of accuracy against n adds images and never swaps them. A class that has
-        fewer images than its share gives all it has.
-
-        Args:
-            n: how many, 1 .. len(self).
-            seed: which of the many possible subsets.
-
-        Raises:
-            ValueError: if n is out of range.
+        fewer images than its share gives all it has. ``seed`` chooses one of the many possible
+        subsets. Raises ``ValueError`` unless ``n`` is in 1 .. len(self).
         """
         if not 1 <= n <= len(self):
             raise ValueError(f"n={n} must be in 1..{len(self)}, the number of images in the set")
@@ -98,17 +86,10 @@ class ImageSet:
         """Hold images back for validation, each class in proportion to its size.
 
         Split first and take subsets of the training part after: then no validation image is
-        ever trained on. (The method cannot be called `split`: that is the name of the part.)
-
-        Args:
-            validation: how many images to hold back, or the fraction of them (0 < fraction < 1).
-            seed: which images are held back.
-
-        Returns:
-            (train, validation), disjoint, together the whole set, each in the original order.
-
-        Raises:
-            ValueError: if either part would be empty.
+        ever trained on. (The method cannot be called ``split``: that is the name of the part.)
+        ``validation`` is how many images to hold back, or the fraction of them (0 < fraction < 1);
+        ``seed`` chooses which. Returns (train, validation): disjoint, together the whole set, each
+        in the original order. Raises ``ValueError`` if either part would be empty.
         """
         n = round(validation * len(self)) if isinstance(validation, float) else validation
         if not 0 < n < len(self):
@@ -131,27 +112,29 @@ class ImageSet:
 def _class_order(labels: torch.Tensor, seed: int, proportional: bool = False) -> torch.Tensor:
     """A random order of all images in which every beginning holds the classes evenly.
 
-    Image number r (in random order) of its class gets the key r, or, with `proportional`,
+    Image number r (in random order) of its class gets the key r, or, with ``proportional``,
     (r + 1/2) / (size of the class); sorting by the key deals the classes out like cards.
     """
     # RandomState is the numpy generator whose stream is frozen for good: same seed, same subset.
     random = np.random.RandomState(seed)
-    labels = labels.cpu().numpy()
-    key = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
+    label_of = labels.cpu().numpy()  # (N,)
+    key = np.empty(len(label_of))
+    for label in np.unique(label_of):
+        members = random.permutation(np.flatnonzero(label_of == label))
         rank = np.arange(len(members))
         key[members] = (rank + 0.5) / len(members) if proportional else rank
-    tie_break = random.permutation(labels.max(initial=0) + 1)[labels]  # which class comes first
+    tie_break = random.permutation(label_of.max(initial=0) + 1)[label_of]  # which class comes first
     return torch.from_numpy(np.lexsort((tie_break, key)))
 
 
-def normalise(images: torch.Tensor, mean=MEAN, std=STD) -> torch.Tensor:
+def normalise(
+    images: torch.Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> torch.Tensor:
     """Images (B, 3, H, W) or (3, H, W) -> float32 of the same shape, (x - mean) / std.
 
     Takes uint8 (0..255, divided by 255 first) or float (0..1 already). The constants are those of
     CIFAR-10 unless you pass others. Any constants near the data's own do; what matters is to use
-    the same ones in training and afterwards.
+    the same ones in training and afterwards. Raises ``ValueError`` for another shape or type.
 
     >>> normalise(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3).max()
     tensor(1.)
@@ -162,6 +145,6 @@ def normalise(images: torch.Tensor, mean=MEAN, std=STD) -> torch.Tensor:
         images = images.float() / 255
     elif not images.is_floating_point():
         raise ValueError(f"images of type {images.dtype} must be uint8 or float")
-    mean = torch.tensor(mean, device=images.device).view(3, 1, 1)
-    std = torch.tensor(std, device=images.device).view(3, 1, 1)
-    return (images - mean) / std  # (B, 3, H, W)
+    centre = torch.tensor(mean, device=images.device).view(3, 1, 1)
+    spread = torch.tensor(std, device=images.device).view(3, 1, 1)
+    return (images - centre) / spread  # (B, 3, H, W)

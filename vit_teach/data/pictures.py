@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from .cifar import DataError
 from .imageset import ImageSet
+
+if TYPE_CHECKING:  # pillow is imported where it is used: it is slow to import
+    from PIL import Image
 
 # ---------------------------------------------------------------------------------------------
 # Other pictures
@@ -20,18 +24,11 @@ def folder(path: str | Path, size: int | tuple[int, int] = 32) -> ImageSet:
 
     Files in any format that pillow reads are taken, other files are passed over. Each picture is
     turned upright (EXIF), put on white where it is transparent, cut to the centre and resized
-    with antialiased bicubic interpolation. For a validation part use `hold_out(0.2)`.
-
-    Args:
-        path: the folder.
-        size: side of the result in pixels, or (height, width).
-
-    Returns:
-        An ImageSet with images (N, 3, height, width), classes in alphabetical order.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        DataError: if a class has no picture, or a picture cannot be read; the files are named.
+    with antialiased bicubic interpolation, to ``size`` in pixels (a side, or (height, width)). For
+    a validation part use ``hold_out(0.2)``. Returns an :class:`ImageSet` with images
+    (N, 3, height, width), classes in alphabetical order. Raises ``FileNotFoundError`` if there is
+    no such folder, ``ValueError`` for a size below 1, and ``DataError`` if a class has no picture
+    or a picture cannot be read (the files are named).
 
     >>> folder("no-such-folder")
     Traceback (most recent call last):
@@ -100,9 +97,8 @@ def read_picture(file: Path, size: tuple[int, int]) -> torch.Tensor:
 def photograph(size: int | tuple[int, int] | None = None) -> torch.Tensor:
     """A real photograph, uint8 (3, H, W): Grace Hopper, the sample that matplotlib brings along.
 
-    Args:
-        size: None for the file as it is (600 x 512), else an int or (height, width): the
-            largest centred piece of that shape, resized.
+    ``size`` in pixels is None for the file as it is (600 x 512), else a side or (height, width):
+    the largest centred piece of that shape, resized.
 
     >>> photograph((48, 32)).shape
     torch.Size([3, 48, 32])
@@ -110,14 +106,15 @@ def photograph(size: int | tuple[int, int] | None = None) -> torch.Tensor:
     from matplotlib.cbook import get_sample_data
     from PIL import Image
 
-    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as picture:
+    file = str(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    with Image.open(file) as picture:
         picture = picture.convert("RGB")
     if size is None:
         size = (picture.height, picture.width)
     return fit(picture, (size, size) if isinstance(size, int) else size)
 
 
-def fit(picture, size: tuple[int, int]) -> torch.Tensor:
+def fit(picture: Image.Image, size: tuple[int, int]) -> torch.Tensor:
     """The centre of an RGB picture, cut to the shape (height, width), resized: uint8 (3, H, W).
 
     >>> from PIL import Image

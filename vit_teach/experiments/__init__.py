@@ -1,4 +1,4 @@
-"""The recorded experiments of the book: what was run, how to run it again, what came out.
+"""The recorded experiments of the book: what was run, how, what came out. Chapters 4 to 13.
 
 ``python -m vit_teach.experiments list`` shows them. Each is a module of this folder.
 
@@ -6,7 +6,10 @@
 ['learning_rate', 'long_rate', 'data_size']
 """
 
+from pathlib import Path
+
 from ..paths import RESULTS
+from ..results.summary import Card
 from . import (
     augmentation,
     bias_dial,
@@ -45,7 +48,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def find(name):
+def find(name: str) -> Experiment:
     """The experiment of this name. Raises ``ValueError`` if there is none.
 
     >>> find("shuffle").name
@@ -56,7 +59,7 @@ def find(name):
     return EXPERIMENTS[name]
 
 
-def quick(name, folder=None):
+def quick(name: str, folder: str | Path | None = None) -> list[Card]:
     """Run the quick form of an experiment here and now, and return its cards.
 
     >>> quick("no such experiment")
@@ -67,7 +70,7 @@ def quick(name, folder=None):
     return run_here(find(name), folder)
 
 
-def so_far(name, folder=RESULTS):
+def so_far(name: str, folder: str | Path = RESULTS) -> list[Card]:
     """The complete recorded cards of an experiment; a printed line says how many there are.
 
     What the chapters show of their recorded experiments starts here, so that a page says plainly

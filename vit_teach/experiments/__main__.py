@@ -22,7 +22,7 @@ NAMED = {
 QUICK_RESULTS = RUNS / "quick"  # quick cards are for trying things out, never on record
 
 
-def make_parser():
+def make_parser() -> argparse.ArgumentParser:
     """The commands and their options, each with what it means.
 
     >>> make_parser().parse_args(["run", "shuffle", "--jobs", "2"]).jobs
@@ -57,7 +57,7 @@ def make_parser():
     return parser  # fmt: skip
 
 
-def _add_own_options(command, name):
+def _add_own_options(command: argparse.ArgumentParser, name: str) -> None:
     """The options that only some of the commands have."""
     add = command.add_argument
     if name in ("plan", "run"):
@@ -91,14 +91,14 @@ def _add_own_options(command, name):
         add("--watched", action="store_true", help=argparse.SUPPRESS)  # fmt: skip
 
 
-def _positive(text):
+def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
     return value
 
 
-def _shard(text):
+def _shard(text: str) -> tuple[int, int]:
     number, _, shards = text.partition("/")
     try:
         pair = (int(number), int(shards))
@@ -109,7 +109,7 @@ def _shard(text):
     return pair
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code.
 
     0: done; 1: a cell failed; 2: bad input; 130: stopped; 141: nobody reads the output any more.
@@ -133,11 +133,11 @@ def main(arguments=None):
         return 130
 
 
-def _folder(options):
+def _folder(options: argparse.Namespace) -> Path:
     return options.out or (QUICK_RESULTS if options.quick else RESULTS)
 
 
-def _list(options):
+def _list(options: argparse.Namespace) -> int:
     for name, experiment in EXPERIMENTS.items():
         cells = experiment.cells(quick=False)
         done = sum(is_done(experiment, cell) for cell in cells)
@@ -145,7 +145,7 @@ def _list(options):
     return 0
 
 
-def _plan(options):
+def _plan(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     found = plan(find(options.name), options.quick, _folder(options), options.jobs)
     hours = found["seconds"] / 3600
@@ -156,7 +156,7 @@ def _plan(options):
     return 0
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     experiment, folder = find(options.name), _folder(options)
     failed = run(
         experiment, options.quick, options.jobs, options.shard, folder.resolve(),
@@ -165,13 +165,13 @@ def _run(options):
     return 1 if failed else 0
 
 
-def _report(options):
+def _report(options: argparse.Namespace) -> int:
     found = report(find(options.name), options.quick, _folder(options))
     print(json.dumps(found, indent=2) if options.json else as_text(found))
     return 0
 
 
-def _cell(options):
+def _cell(options: argparse.Namespace) -> int:
     experiment = find(options.name)
     named = {cell.name: cell for cell in experiment.cells(options.quick)}
     if options.cell not in named:

@@ -1,6 +1,12 @@
-"""Does a ViT need augmentation? None, little and much of it, at three budgets."""
+"""Does a ViT need augmentation? None, little and much of it, at three budgets.
 
-from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
+``python -m vit_teach.experiments run augmentation`` takes about 6.5 core hours for the first 32 of
+its 50 cells. Chapter 9 reads it.
+"""
+
+from typing import Any
+
+from .lab.cells import MODELS, QUICK_MODELS, Cell, Experiment, cell
 
 NAMES = ("vit", "cnn", "hybrid")
 POLICIES = ("none", "basic", "strong+mix")
@@ -8,13 +14,14 @@ POLICIES = ("none", "basic", "strong+mix")
 BUDGETS = {2: (0, 1), 10: (0, 1), 30: (0,)}
 
 
-def cells(quick):
-    """Models x policies x epochs on all images; which look to keep is chosen by validation.
+def cells(quick: bool) -> list[Cell]:
+    """Models x policies x epochs on all images; validation chooses which evaluation to keep.
 
     Ten epochs with and without strong augmentation are trainings of the experiment data_size too.
-    The last cells of seed 0 are controls: the CNN's longest run, unsteady at its rate, at half of
-    it; and the CNN and the hybrid with Muon for their filters too. In its long run the CNN has a
-    quarter of the rate that the short sweep chose: at that rate ten epochs were unsteady.
+    The last cells of seed 0 are controls. At its rate the CNN's longest run was unsteady, so one
+    control repeats it at half of that rate. The others train the filters of the CNN and of the
+    hybrid with Muon as well; there the CNN's long run has a quarter of the rate that the short
+    sweep chose, because ten epochs at the whole rate were unsteady.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))
     ('vit-none-2-s0', 50)
@@ -27,7 +34,7 @@ def cells(quick):
             for policy in ("none", "strong+mix")
             for name in ("vit", "cnn")
         ]  # fmt: skip
-    grid = [
+    varied = [
         cell(name, 45_000 * epochs, models=MODELS, augment=policy, seed=seed, n=45_000, keep="best",
              labels={"augment": policy, "epochs": epochs})
         for seed in (0, 1)
@@ -44,11 +51,11 @@ def cells(quick):
                  optimizer="muon-conv"),
         _control("hybrid-muon", "hybrid", 30, optimizer="muon-conv"),
     ]  # fmt: skip
-    return sorted([*grid, *controls], key=lambda cell: cell.seed)
+    return sorted([*varied, *controls], key=lambda cell: cell.seed)
 
 
-def _control(name, model, epochs, **options):
-    """A run with crop and flip that differs from the grid's run of ``model`` in ``options``."""
+def _control(name: str, model: str, epochs: int, **options: Any) -> Cell:
+    """A run with crop and flip that differs from the run of ``model`` above in ``options``."""
     return cell(
         name, 45_000 * epochs, models={name: MODELS[model]}, n=45_000, keep="best",
         labels={"augment": "basic", "epochs": epochs}, **options,

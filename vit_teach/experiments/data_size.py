@@ -1,6 +1,10 @@
-"""How much data? CNN, ViT and hybrid on more and more images, all seeing the same number."""
+"""How much data? CNN, ViT and hybrid on more and more images, all seeing the same number.
 
-from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
+``python -m vit_teach.experiments run data_size`` takes about 17 core hours. Chapters 11 and 15 read
+it.
+"""
+
+from .lab.cells import MODELS, QUICK_MODELS, Cell, Experiment, cell
 
 NAMES = ("vit", "cnn", "hybrid")
 SIZES = (45_000, 5_000, 500, 15_000, 1_500)
@@ -8,11 +12,11 @@ AUGMENT = ("basic", "strong+mix")
 SEEDS = (0, 1, 2)
 
 
-def cells(quick):
+def cells(quick: bool) -> list[Cell]:
     """Models x numbers of images x augmentation, for one seed after the other.
 
     The subsets of a seed are nested and balanced. Every cell sees 450,000 images, ten epochs of the
-    largest set; which look at the validation images to keep is chosen by them.
+    largest set; the validation images choose which evaluation to keep.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))
     ('vit-45000-basic-s0', 90)

@@ -1,6 +1,9 @@
-"""Does the learning rate that won a short run also win a longer one? Only then it is used."""
+"""Does the learning rate that won a short run also win a longer one? Only then it is used.
 
-from .lab.cells import Experiment, cell
+``python -m vit_teach.experiments run long_rate`` takes about half a core hour. Chapter 9 reads it.
+"""
+
+from .lab.cells import Cell, Experiment, cell
 
 # For each model the best rate of the experiment learning_rate and its neighbours: the best of the
 # longer runs must not be at the end of the list.
@@ -11,7 +14,7 @@ RATES = {
 }
 
 
-def cells(quick):
+def cells(quick: bool) -> list[Cell]:
     """The models of the longest experiments on 5,000 images, 225,000 seen; validation images only.
 
     >>> cells(quick=False)[0].name, len(cells(quick=False))

@@ -1,16 +1,19 @@
-"""Accuracy against compute: ViT, hybrid and ResNet at four sizes each."""
+"""Accuracy against compute: ViT, hybrid and ResNet at four sizes each.
 
-from .lab.cells import Experiment, cell
+``python -m vit_teach.experiments run scale`` takes about 6 core hours. Chapter 13 reads it.
+"""
+
+from .lab.cells import Cell, Experiment, Models, cell
 
 SIZES = ("Mini", "Micro", "Tiny", "Small")
 FAMILIES = {"vit": "ViT", "hybrid": "Hybrid", "cnn": "ResNet"}
 # The rate was chosen for the smallest models. Larger ones may want less of it, so they get more
 # tries: what the name ends with, the part of that rate, and for which sizes.
 TRIES = {"": (1.0, SIZES), "-half": (0.5, SIZES[1:]), "-quarter": (0.25, SIZES[3:])}
-QUICK = {"vit": ("CIFAR-ViT-Nano", {}), "cnn": ("CIFAR-ResNet-Nano", {})}
+QUICK: Models = {"vit": ("CIFAR-ViT-Nano", {}), "cnn": ("CIFAR-ResNet-Nano", {})}
 
 
-def cells(quick):
+def cells(quick: bool) -> list[Cell]:
     """Twelve models, five epochs each; a family takes the rate chosen for its smallest model.
 
     All but the smallest are trained with half of that rate as well, and the largest with a quarter;
@@ -34,9 +37,9 @@ def cells(quick):
     ]
 
 
-def _cell(family, size, again, part):
+def _cell(family: str, size: str, again: str, part: float) -> Cell:
     name = f"{family}-{size.lower()}{again}"
-    models = {name: (f"CIFAR-{FAMILIES[family]}-{size}", {})}
+    models: Models = {name: (f"CIFAR-{FAMILIES[family]}-{size}", {})}
     optimizer = "adamw" if family == "cnn" else "muon"
     return cell(name, 225_000, models=models, tuned=family, rate_factor=part, optimizer=optimizer)
 

@@ -1,17 +1,21 @@
-"""What if the object moves? Shifted pictures, and objects in a corner they were never seen in."""
+"""What if the object moves? Shifted pictures, and objects in a corner they were never seen in.
 
-from .lab.cells import MODELS, QUICK_MODELS, Experiment, cell
+``python -m vit_teach.experiments run shift`` takes about half a core hour for each seed. Chapter 10
+reads it.
+"""
+
+from .lab.cells import MODELS, QUICK_MODELS, Cell, Experiment, cell
 from .lab.measures import shift_or_corner
 from .shuffle import NAMES, RATE_OF
 
 SEEDS = (0, 1)
 
 
-def cells(quick):
+def cells(quick: bool) -> list[Cell]:
     """Models trained without augmentation on CIFAR-10, and on shapes in the top left corner.
 
-    Random crops teach a model to bear shifts; so the crops are left out here. The plain cells of
-    the experiment shuffle are the same models with crops.
+    Random crops teach a model to tolerate shifts, so the crops are left out here. The plain cells
+    of the experiment shuffle are the same models with crops.
 
     >>> [c.name for c in cells(quick=False)[:2]]
     ['vit-cifar10-s0', 'cnn-cifar10-s0']

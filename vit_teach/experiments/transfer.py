@@ -1,6 +1,12 @@
-"""Does pre-training on other classes help? Fine-tuning against training from scratch."""
+"""Does pre-training on other classes help? Fine-tuning against training from scratch.
 
-from .lab.cells import CLASSES, MODELS, QUICK_MODELS, Experiment, cell
+``python -m vit_teach.experiments run transfer`` takes about 1.2 core hours. Chapter 12 reads it.
+"""
+
+from typing import Any
+
+from .lab.cells import MODELS, QUICK_MODELS, Cell, Experiment, cell
+from .lab.images import CLASSES
 
 NAMES = ("vit", "cnn")  # "hybrid" may be added: half as much time again
 PER_CLASS = (50, 250, 10, 1000)  # images of each target class
@@ -9,7 +15,7 @@ SEEDS = (0, 1, 2)
 K = len(CLASSES["target"])
 
 
-def cells(quick):
+def cells(quick: bool) -> list[Cell]:
     """Models x images per class x start x rate, one seed after the other.
 
     Pre-training sees the training images of the five source classes alone, 225,000 with repeats;
@@ -37,7 +43,16 @@ def cells(quick):
     ]
 
 
-def _cell(name, start, per_class, rate, seed, before, after, **settings):
+def _cell(
+    name: str,
+    start: str,
+    per_class: int,
+    rate: str,
+    seed: int,
+    before: int,
+    after: int,
+    **settings: Any,
+) -> Cell:
     """One cell, and with ``start="pretrained"`` the training on the source classes before it."""
     first = None
     if start == "pretrained":

@@ -15,9 +15,9 @@ from .bias import (
     shift_errors,
     where_it_looks,
 )
-from .experiments import result_bars, result_explorer, result_lines
+from .experiments import result_bars, result_lines
 from .hybrid import paper_pairs, receptive_fields, stem_walk, window_explorer
-from .model import by_depth, gelu_forms, grouped, shape_walk, small_run, where_it_sits
+from .model import by_depth, gelu_forms, shape_walk, small_run, where_it_sits
 from .patches import attention_cost, cut_image, flatten_orders, image_row, patch_sequence, roadmap
 from .positions import offset_similarity, resized_slice, similarity_tiles, table_image
 from .projection import filter_bank, filter_shares, sliding_filter
@@ -39,11 +39,11 @@ __all__ = [
     "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "accuracy_against_compute", "accuracy_bars",
     "attention_cost", "attention_on_image", "augmentation_grid", "by_depth", "cell_maps",
     "confusion_matrix", "cosine_similarity", "cost_share", "cut_image", "distance_by_block",
-    "figure", "filter_bank", "filter_shares", "flatten_orders", "gelu_forms", "grouped",
+    "figure", "filter_bank", "filter_shares", "flatten_orders", "gelu_forms",
     "image_row", "learning_curves", "matrices", "measured_growth", "mistakes", "mixing_matrices",
     "offset_similarity", "packing", "paper_pairs", "patch_sequence", "picture_and_maps",
     "plotly_figure", "principal_filters", "reach_by_depth", "receptive_fields", "recorded_curves",
-    "resized_slice", "result_bars", "result_explorer", "result_lines", "roadmap", "run_explorer",
+    "resized_slice", "result_bars", "result_lines", "roadmap", "run_explorer",
     "schedule_curve", "score_scale", "shape_walk", "shift_errors", "show_pixels",
     "similarity_tiles", "singular_values", "sliding_filter", "small_run", "stem_walk", "styled",
     "table_image", "timings", "weight_paths", "where_it_looks", "where_it_sits",

@@ -1,19 +1,28 @@
-"""Figures of what attention sees: chapter 14."""
+"""Figures of what attention sees: chapter 14.
+
+Source: the layouts of the ViT paper (arXiv 2010.11929), Figures 6, 7 and 11.
+"""
+
+from collections.abc import Mapping
 
 import torch
+from matplotlib.figure import Figure
+from torch import Tensor
 
-from .style import COLOURS, CYCLE, SEQUENTIAL, figure, show_pixels, styled
-
-MARKS = "osD^vP*X"
+from .style import COLOURS, CYCLE, MARKS, SEQUENTIAL, figure, show_pixels, styled
 
 
 @styled
-def distance_by_block(distances, uniform, ylabel="mean attention distance (pixels)"):
+def distance_by_block(
+    distances: Mapping[str, Tensor],
+    uniform: float,
+    ylabel: str = "mean attention distance (pixels)",
+) -> Figure:
     """A number for each head of each block, for several models on one axis; returns the Figure.
 
     ``distances`` maps a model's name to a tensor (L, H): a dot for each head, a line through the
-    means of the blocks. ``uniform``, the value of a head that looks everywhere alike, is a dashed
-    line. Raises ``ValueError`` if the models differ in their number of blocks.
+    means of the blocks. ``uniform``, the value of a head with equal weights everywhere, is a
+    dashed line. Raises ``ValueError`` if the models differ in their number of blocks.
 
     >>> import matplotlib.pyplot as plt
     >>> plt.close(distance_by_block({"trained": torch.rand(4, 3)}, uniform=0.5))
@@ -21,7 +30,7 @@ def distance_by_block(distances, uniform, ylabel="mean attention distance (pixel
     depths = {len(table) for table in distances.values()}
     if len(depths) != 1:
         raise ValueError(f"models must have the same number of blocks, not {sorted(depths)}")
-    opened, ax = figure(7.2, 3.7)
+    fig, ax = figure(7.2, 3.7)
     ax.axhline(uniform, color=COLOURS["black"], ls="--", lw=1.2, label="everywhere alike")
     for number, (name, table) in enumerate(distances.items()):
         table = torch.as_tensor(table).detach().cpu()
@@ -33,12 +42,12 @@ def distance_by_block(distances, uniform, ylabel="mean attention distance (pixel
     ax.set_xticks(range(1, depths.pop() + 1))
     ax.set(xlabel="block", ylabel=ylabel, ylim=(0, 1.05 * ax.dataLim.y1))  # no dot is cut off
     ax.grid(True, axis="y")
-    opened.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return opened
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return fig
 
 
 @styled
-def picture_and_maps(image, maps, per_row=4):
+def picture_and_maps(image: Tensor, maps: Mapping[str, Tensor], per_row: int = 4) -> Figure:
     """A picture, then maps of it, each on its own scale from 0; returns the Figure.
 
     ``image`` is (3, H, W), uint8 or float from 0 to 1; ``maps`` a dictionary of titles and maps
@@ -50,7 +59,7 @@ def picture_and_maps(image, maps, per_row=4):
     if any(map_.min() < 0 for map_ in maps.values()):
         raise ValueError("maps must not be negative")
     rows = -(-(len(maps) + 1) // per_row)
-    opened, axes = figure(7.2, 2.05 * rows, rows, per_row, squeeze=False)
+    fig, axes = figure(7.2, 2.05 * rows, rows, per_row, squeeze=False)
     for ax in axes.flat[len(maps) + 1 :]:
         ax.set_visible(False)
     show_pixels(axes.flat[0], image, "the picture")
@@ -60,4 +69,4 @@ def picture_and_maps(image, maps, per_row=4):
         ax.spines[:].set_visible(False)
     for ax in axes.flat:
         ax.title.set_fontsize(9.5)
-    return opened
+    return fig

@@ -1,13 +1,23 @@
-"""Figures of the hybrid: chapter 7."""
+"""Figures of the hybrid: chapter 7.
+
+Source: ViT paper (arXiv 2010.11929), section 3.1, "Hybrid architecture", and Table 6.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from torch import Tensor
 
-from .style import COLOURS, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
+from .style import COLOURS, SEQUENTIAL, figure, plotly_figure, show_pixels, size, square, styled
+
+Window = tuple[int, int, int]
 
 
 @styled
-def paper_pairs(pairs):
+def paper_pairs(pairs: Sequence[tuple[str, float, float, float, float]]) -> Figure:
     """Pairs of a plain model and its hybrid: accuracy against compute; returns the Figure.
 
     ``pairs`` is a list of rows (name, accuracy, exaFLOPs, hybrid's accuracy, hybrid's exaFLOPs),
@@ -18,7 +28,7 @@ def paper_pairs(pairs):
     """
     if not pairs:
         raise ValueError(f"pairs={pairs!r} must hold at least one row")
-    opened, ax = figure(7.2, 3.4)
+    fig, ax = figure(7.2, 3.4)
     for name, plain, plain_cost, hybrid, hybrid_cost in pairs:
         ax.annotate(
             "", (hybrid_cost, hybrid), (plain_cost, plain),
@@ -41,11 +51,11 @@ def paper_pairs(pairs):
     ax.minorticks_off()
     ax.grid(True)
     ax.legend(loc="lower right")
-    return opened
+    return fig
 
 
 @styled
-def stem_walk(image, maps, channels=3):
+def stem_walk(image: Tensor, maps: Mapping[str, Tensor], channels: int = 3) -> Figure:
     """A picture and a few channels of each map that a stem makes of it; returns the Figure.
 
     ``image`` is (3, H, W), uint8 or float from 0 to 1; ``maps`` is a dictionary of names and maps
@@ -56,25 +66,23 @@ def stem_walk(image, maps, channels=3):
     >>> plt.close(stem_walk(torch.rand(3, 8, 12), {"first": torch.rand(4, 4, 6)}, channels=2))
     """
     high = 1.3 * image.shape[1] / image.shape[2] * channels + 0.7
-    opened, axes = figure(7.2, high, channels, 1 + len(maps), squeeze=False)
+    fig, axes = figure(7.2, high, channels, 1 + len(maps), squeeze=False)
     for ax in axes[1:, 0]:
         ax.set_visible(False)
-    show_pixels(axes[0, 0], image, "image\n" + _size(image))
+    show_pixels(axes[0, 0], image, "image\n" + size(image))
     for column, (name, map_) in zip(axes[:, 1:].T, maps.items(), strict=True):
         for number, ax in enumerate(column):
             values = map_[number].detach().numpy()
             ax.imshow(values, cmap="gray", interpolation="nearest")
-            ax.set(xticks=[], yticks=[], title=f"{name}\n{_size(map_)}" if number == 0 else "")
+            ax.set(xticks=[], yticks=[], title=f"{name}\n{size(map_)}" if number == 0 else "")
             ax.spines[:].set_visible(False)
-    return opened
-
-
-def _size(tensor):
-    return " × ".join(map(str, tensor.shape))
+    return fig
 
 
 @styled
-def receptive_fields(maps, windows, patch, margin=7):
+def receptive_fields(
+    maps: Mapping[str, Tensor], windows: Mapping[str, Window], patch: Window, margin: int = 7
+) -> Figure:
     """Which pixels one token depends on, measured, and the window of the formula; the Figure.
 
     ``maps`` is a dictionary of names and maps (H, W): how strongly each pixel moves the token, 0 or
@@ -88,31 +96,26 @@ def receptive_fields(maps, windows, patch, margin=7):
     """
     if list(maps) != list(windows):
         raise ValueError(f"windows of {list(windows)} must be for maps={list(maps)}")
-    opened, axes = figure(7.2, 2.3, columns=len(maps), squeeze=False)
+    fig, axes = figure(7.2, 2.3, columns=len(maps), squeeze=False)
     top, left, side = patch
     for ax, (name, map_) in zip(axes[0], maps.items(), strict=True):
         values = np.ma.masked_equal(map_.detach().numpy(), 0)
         ax.imshow(values, cmap=SEQUENTIAL, vmin=0, interpolation="nearest")
-        _square(ax, windows[name], linestyle="--", color=COLOURS["black"])
-        _square(ax, patch, linestyle="-", color=COLOURS["vermilion"])
+        window_top, window_left, window_side = windows[name]
+        black = {"linestyle": "--", "edgecolor": COLOURS["black"]}
+        square(ax, window_top, window_left, window_side, window_side, **black)
+        square(ax, top, left, side, side)
         ax.set(
-            title=f"{name}: {windows[name][2]} × {windows[name][2]}",
+            title=f"{name}: {window_side} × {window_side}",
             xlim=(left - margin - 0.5, left + side + margin - 0.5),
             ylim=(top + side + margin - 0.5, top - margin - 0.5),
             xticks=range(left - side, left + 2 * side + 1, side),
             yticks=range(top - side, top + 2 * side + 1, side),
         )
-    return opened
+    return fig
 
 
-def _square(ax, place, **look):
-    top, left, side = place
-    corners = [(left, top), (left + side, top), (left + side, top + side), (left, top + side)]
-    xs, ys = zip(*corners, corners[0], strict=True)
-    ax.plot([x - 0.5 for x in xs], [y - 0.5 for y in ys], linewidth=1.8, **look)
-
-
-def window_explorer(windows, pixels):
+def window_explorer(windows: Mapping[str, Window], pixels: int) -> Any:
     """Step through the tokens of one row: what each and its right neighbour read; plotly figure.
 
     ``windows`` is a dictionary of names and (size, stride, start), as
@@ -128,7 +131,7 @@ def window_explorer(windows, pixels):
     if len(strides) != 1:
         raise ValueError(f"windows={windows} must have one stride: a token of each at each place")
     names, last = list(windows), pixels // strides.pop() - 1
-    opened = plotly_figure(
+    fig = plotly_figure(
         "Horizontal bars over the pixels of one row of the picture, two for each stem: the pixels "
         "that a token reads and those that its right neighbour reads. A slider chooses the token. "
         "In the middle of the picture, "
@@ -138,11 +141,11 @@ def window_explorer(windows, pixels):
         yaxis={"autorange": "reversed"},
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
     )  # fmt: skip
-    steps = []
+    steps: list[dict[str, Any]] = []
     for token in range(last):
         for offset, colour in enumerate((COLOURS["blue"], COLOURS["orange"])):
             ends = [_ends(windows[name], token + offset, pixels) for name in names]
-            opened.add_bar(
+            fig.add_bar(
                 y=names, base=[a for a, _ in ends], x=[b - a for a, b in ends], orientation="h",
                 name=("its right neighbour" if offset else "the token"), marker={"color": colour},
                 hovertemplate="%{y}: from pixel %{base} on, %{x} pixels<extra></extra>",
@@ -152,20 +155,20 @@ def window_explorer(windows, pixels):
         change = {"title.text": _shared(windows, token, pixels).replace(": ", ":<br>")}
         steps.append({"label": str(token), "method": "update", "args": [shown, change]})
     slider = {"active": last // 2, "steps": steps, "currentvalue": {"prefix": "token "}}
-    return opened.update_layout(
+    return fig.update_layout(
         title={"text": steps[last // 2]["args"][1]["title.text"], "font": {"size": 15}, "y": 0.95},
         sliders=[{**slider, "pad": {"t": 64}}],
     )
 
 
-def _ends(window, token, pixels):
+def _ends(window: Window, token: int, pixels: int) -> tuple[int, int]:
     """The first pixel a token reads and the one after its last, inside the picture."""
     size, stride, start = window
     first = start + token * stride
     return max(0, first), min(pixels, first + size)
 
 
-def _shared(windows, token, pixels):
+def _shared(windows: Mapping[str, Window], token: int, pixels: int) -> str:
     counts = []
     for name, window in windows.items():
         end = _ends(window, token, pixels)[1]

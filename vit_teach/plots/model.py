@@ -1,22 +1,40 @@
-"""Figures of the encoder and the whole model: chapter 6."""
+"""Figures of the encoder and the whole model: chapter 6.
+
+Source of what they draw: ViT paper (arXiv 2010.11929), section 3.1.
+"""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor
 
-from .style import COLOURS, CYCLE, DIVERGING, figure, plotly_figure, show_pixels, styled
+from ..cost import Row, grouped
+from .style import (
+    COLOURS,
+    CYCLE,
+    DIVERGING,
+    MARKS,
+    figure,
+    plotly_figure,
+    show_pixels,
+    size,
+    styled,
+)
 
 
 @styled
-def gelu_forms():
+def gelu_forms() -> Figure:
     """GELU beside ReLU, and the difference of its two forms (erf, tanh); returns the Figure.
 
     >>> import matplotlib.pyplot as plt
     >>> plt.close(gelu_forms())
     """
     x = torch.linspace(-5, 5, 1001, dtype=torch.float64)  # (1001,)
-    opened, axes = figure(7.2, 2.9, columns=2)
+    fig, axes = figure(7.2, 2.9, columns=2)
     axes[0].plot(x, F.relu(x), "--", color=COLOURS["grey"], label="ReLU")
     axes[0].plot(x, F.gelu(x), color=COLOURS["blue"], label="GELU")
     axes[0].set(title="the function", xlabel="x", xlim=(-4, 3), ylim=(-0.5, 3))
@@ -26,11 +44,11 @@ def gelu_forms():
     axes[1].set(title="tanh form minus erf form", xlabel="x", ylabel="difference, × 10⁻⁴")
     for ax in axes:
         ax.grid(True)
-    return opened
+    return fig
 
 
 @styled
-def by_depth(panels, xlabel="block"):
+def by_depth(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str = "block") -> Figure:
     """Lines against the number of the block, a panel for each quantity; returns the Figure.
 
     ``panels`` is a dictionary of titles and dictionaries of names and lists of numbers.
@@ -38,22 +56,22 @@ def by_depth(panels, xlabel="block"):
     >>> import matplotlib.pyplot as plt
     >>> plt.close(by_depth({"length": {"pre-norm": [1.0, 2.0], "post-norm": [1.0, 1.0]}}))
     """
-    opened, axes = figure(7.2, 3.0, columns=len(panels), squeeze=False)
+    fig, axes = figure(7.2, 3.0, columns=len(panels), squeeze=False)
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
-        for (name, values), mark, colour in zip(lines.items(), "osv^", CYCLE, strict=False):
+        for (name, values), mark, colour in zip(lines.items(), MARKS, CYCLE, strict=False):
             place = range(1, len(values) + 1)
             ax.plot(place, values, f"{mark}-", color=colour, label=name, markersize=4)
         ax.set(title=title, xlabel=xlabel, ylim=(0, None))
         ax.grid(True)
     axes[0, 0].legend()
-    return opened
+    return fig
 
 
 WALK = ("patch_embed", "tokens", "blocks.0.attn.weights", "blocks.0", "norm", "pooled", "logits")
 
 
 @styled
-def shape_walk(image, out, names=WALK):
+def shape_walk(image: Tensor, out: Mapping[str, Tensor], names: Sequence[str] = WALK) -> Figure:
     """One image on its way through a model, each step drawn as the numbers it is.
 
     ``image`` is (3, H, W) in 0..1; ``out`` the dictionary of intermediates of a batch whose first
@@ -64,10 +82,10 @@ def shape_walk(image, out, names=WALK):
     >>> plt.close(shape_walk(torch.rand(3, 8, 8), {"norm": torch.rand(1, 5, 12)}, ["norm"]))
     """
     columns = math.ceil((len(names) + 1) / 2)
-    opened, axes = figure(7.2, 4.4, rows=2, columns=columns)
+    fig, axes = figure(7.2, 4.4, rows=2, columns=columns)
     for ax in axes.flat[len(names) + 1 :]:
         ax.set_visible(False)
-    show_pixels(axes.flat[0], image, f"image\n{_sizes(image)}")
+    show_pixels(axes.flat[0], image, f"image\n{size(image)}")
     for ax, name in zip(axes.flat[1:], names, strict=False):
         step = out[name][0].detach()
         flat = step[0] if step.ndim == 3 else step.reshape(len(step), -1)
@@ -77,45 +95,11 @@ def shape_walk(image, out, names=WALK):
             colours = {"cmap": "Blues", "vmin": 0, "vmax": top}
         ax.imshow(flat.numpy(), aspect="auto", interpolation="nearest", **colours)
         ax.set(xticks=[], yticks=[])
-        ax.set_title(f"{name}\n{_sizes(step)}", fontsize=9)
-    return opened
+        ax.set_title(f"{name}\n{size(step)}", fontsize=9)
+    return fig
 
 
-def _sizes(tensor):
-    return " × ".join(str(n) for n in tensor.shape)
-
-
-GROUPS = {
-    "patch_embed": "embedding",
-    "cls_token": "embedding",
-    "pos_embed": "embedding",
-    "qkv": "attention: q, k, v, out",
-    "proj": "attention: q, k, v, out",
-    "weights": "attention: q kᵀ and A v",
-    "fc1": "MLP",
-    "fc2": "MLP",
-    "head": "head",
-}
-
-
-def grouped(rows, quantity):
-    """Sum the rows of ``vt.cost.breakdown`` into a few groups: a dictionary of names and numbers.
-
-    ``quantity`` is "params" or "macs".
-
-    >>> from vit_teach import PRESETS, cost
-    >>> grouped(cost.breakdown(PRESETS["ViT-B/16"]), "params")["head"]
-    769000
-    """
-    if quantity not in ("params", "macs"):
-        raise ValueError(f"quantity={quantity!r} must be 'params' or 'macs'")
-    sums = dict.fromkeys([*GROUPS.values(), "norms"], 0)
-    for row in rows:
-        sums[GROUPS.get(row["part"].split(".")[-1], "norms")] += row[quantity]
-    return sums
-
-
-def where_it_sits(models):
+def where_it_sits(models: Mapping[str, list[Row]]) -> Any:
     """Where parameters and multiply-adds sit, in per cent, with a button for each of the two.
 
     ``models`` is a dictionary of names and rows of ``vt.cost.breakdown``. Returns a plotly figure.
@@ -145,7 +129,7 @@ def where_it_sits(models):
     return fig.update_layout(updatemenus=[{**menu, "yanchor": "bottom", "buttons": buttons}])
 
 
-def _bars(models, quantity, scale, unit):
+def _bars(models: Mapping[str, list[Row]], quantity: str, scale: float, unit: str) -> list[Any]:
     """A plotly bar trace for each group of parts."""
     import plotly.graph_objects as go
 
@@ -167,16 +151,16 @@ def _bars(models, quantity, scale, unit):
 
 
 @styled
-def small_run(losses, chance):
+def small_run(losses: Sequence[float], chance: float) -> Figure:
     """The loss of a short run, step by step, with the loss of guessing; returns the Figure.
 
     >>> import matplotlib.pyplot as plt
     >>> plt.close(small_run([2.0, 1.0, 0.1], chance=2.08))
     """
-    opened, ax = figure(7.2, 2.8)
+    fig, ax = figure(7.2, 2.8)
     ax.plot(range(1, len(losses) + 1), losses, color=COLOURS["blue"])
     ax.axhline(chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
     ax.text(len(losses), chance, "guessing", ha="right", va="bottom", color=COLOURS["grey"])
     ax.set(xlabel="step", ylabel="loss", yscale="log", ylim=(None, 2 * max(chance, *losses)))
     ax.grid(True)
-    return opened
+    return fig

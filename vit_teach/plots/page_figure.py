@@ -2,11 +2,12 @@
 
 import html
 import json
+from typing import Any
 
 import plotly.graph_objects as go
 
 
-def figure_html(figure: dict) -> str:
+def figure_html(figure: dict[str, Any]) -> str:
     """Return the HTML of one plotly figure given as its JSON dictionary.
 
     The text alternative is ``figure["layout"]["meta"]["alt"]``: it names the figure for screen
@@ -33,7 +34,7 @@ def figure_html(figure: dict) -> str:
     )
 
 
-class PageFigure(go.Figure):
+class PageFigure(go.Figure):  # type: ignore[misc]  # plotly brings no types
     """A plotly figure that a notebook shows as any other, and a page of the book by its own HTML.
 
     >>> figure = PageFigure(layout={"meta": {"alt": "Tokens against patch size"}})
@@ -44,8 +45,8 @@ class PageFigure(go.Figure):
     # plotly's own would be asked before the bundle below, and pass it by.
     _ipython_display_ = None
 
-    def _repr_mimebundle_(self, *arguments, **options):
+    def _repr_mimebundle_(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Plotly's own bundle, which Jupyter prefers, and HTML and words where it brings none."""
-        bundle = super()._repr_mimebundle_(*arguments, **options)
+        bundle: dict[str, Any] = super()._repr_mimebundle_(*arguments, **options)
         page = figure_html(json.loads(self.to_json()))
         return {"text/html": page, "text/plain": self.layout.meta["alt"], **bundle}

@@ -1,31 +1,36 @@
 """Figures of chapters 1 and 2: what a token costs, and how an image becomes patches."""
 
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.text import Text
+from torch import Tensor
 
-from ..vit.patches import grid_size, patchify, to_pair
-from .style import COLOURS, figure, show_pixels, styled
+from ..vit.patches import Size, grid_size, patchify, to_pair
+from .style import COLOURS, figure, show_pixels, styled, time_axes
 
 CHANNELS = (("red", COLOURS["vermilion"]), ("green", COLOURS["green"]), ("blue", COLOURS["blue"]))
 
 
 @styled
-def image_row(images, titles, height=2.4):
+def image_row(images: Sequence[Tensor], titles: Sequence[str], height: float = 2.4) -> Figure:
     """Draw several images (C, H, W) side by side under their titles. Returns the Figure.
 
     >>> image_row([torch.rand(3, 8, 8), torch.rand(3, 8, 8)], ["one", "two"]).axes[1].get_title()
     'two'
     """
     fig, axes = figure(7.2, height, 1, len(images), squeeze=False)
-    for axis, image, title in zip(axes[0], images, titles, strict=True):
-        show_pixels(axis, image, title)
+    for ax, image, title in zip(axes[0], images, titles, strict=True):
+        show_pixels(ax, image, title)
     return fig
 
 
 @styled
-def attention_cost(names, seconds, reach):
+def attention_cost(names: Mapping[int, str], seconds: Mapping[int, float], reach: int) -> Figure:
     """Draw measured attention times against the number of tokens, both axes logarithmic.
 
     ``names`` maps each token count to what has so many tokens. ``seconds`` maps the measured ones
@@ -51,15 +56,14 @@ def attention_cost(names, seconds, reach):
         place = (count, seconds.get(count, line[reach]))
         offset, side = ((-12, -3), "right") if count == reach else ((9, -9), "left")
         axes.annotate(name, place, offset, textcoords="offset points", ha=side)
-    axes.set(xscale="log", yscale="log", xlabel="tokens in the sequence, N")
-    axes.set(ylabel="seconds on one core: one head, one layer")
-    axes.grid(True, which="major")
-    axes.legend(loc="upper left")
+    time_axes(axes, "seconds on one core: one head, one layer", "tokens in the sequence, N")
     return fig
 
 
 @styled
-def cut_image(image, patch_size, gap=None, numbers=True):
+def cut_image(
+    image: Tensor, patch_size: Size, gap: int | None = None, numbers: bool = True
+) -> Figure:
     """Draw an image (C, H, W) cut into patches that are moved apart, each with its number.
 
     ``gap`` is the space between patches in pixels (a sixth of a patch if None). Returns the Figure.
@@ -86,10 +90,10 @@ def cut_image(image, patch_size, gap=None, numbers=True):
     return fig
 
 
-def number_patch(axes, x, y, number):
+def number_patch(axes: Axes, x: float, y: float, number: int) -> Text:
     """Write a patch's number into its upper left corner, readable on any colour.
 
-    >>> opened, axes = figure(2, 2)
+    >>> fig, axes = figure(2, 2)
     >>> number_patch(axes, 0, 0, 7).get_text()
     '7'
     """
@@ -98,7 +102,9 @@ def number_patch(axes, x, y, number):
 
 
 @styled
-def patch_sequence(patches, patch_size, channels=3, columns=14):
+def patch_sequence(
+    patches: Tensor, patch_size: Size, channels: int = 3, columns: int = 14
+) -> Figure:
     """Draw flattened patches (N, C * PH * PW) in "cpp" order as a line of small numbered pictures.
 
     The line breaks after ``columns`` patches, as text does. Returns the Figure.
@@ -112,16 +118,16 @@ def patch_sequence(patches, patch_size, channels=3, columns=14):
     fig, axes = figure(
         7.2, 0.72 * rows * max(1.0, 14 / columns * ph / pw), rows, columns, squeeze=False
     )
-    for axis in axes.flat[len(patches) :]:
-        axis.remove()
-    for number, (axis, patch) in enumerate(zip(axes.flat, patches, strict=False)):
-        show_pixels(axis, patch.reshape(channels, ph, pw))
-        axis.set_title(number, fontsize=9, fontweight="normal", pad=2)
+    for ax in axes.flat[len(patches) :]:
+        ax.remove()
+    for number, (ax, patch) in enumerate(zip(axes.flat, patches, strict=False)):
+        show_pixels(ax, patch.reshape(channels, ph, pw))
+        ax.set_title(number, fontsize=9, fontweight="normal", pad=2)
     return fig
 
 
 @styled
-def flatten_orders(height=2, width=2):
+def flatten_orders(height: int = 2, width: int = 2) -> Figure:
     """Draw the two ways to flatten one small colour patch: "cpp" and "ppc". Returns the Figure.
 
     Each cell is one number of the vector: its colour is its channel, its text its row and column.
@@ -139,20 +145,20 @@ def flatten_orders(height=2, width=2):
         ],
     }
     fig, axes = figure(7.2, 2.4, 2, 1)
-    for axis, (title, vector) in zip(axes, vectors.items(), strict=True):
+    for ax, (title, vector) in zip(axes, vectors.items(), strict=True):
         for i, ((_, colour), (r, c)) in enumerate(vector):
-            axis.add_patch(Rectangle((i, 0), 0.94, 0.94, color=colour))
-            axis.text(i + 0.47, 0.47, f"{r},{c}", color="white", ha="center", va="center")
-        axis.set(xlim=(0, len(vector)), ylim=(0, 1), aspect="equal")
-        axis.set_title(title, loc="left", fontweight="normal")
-        axis.axis("off")
+            ax.add_patch(Rectangle((i, 0), 0.94, 0.94, color=colour))
+            ax.text(i + 0.47, 0.47, f"{r},{c}", color="white", ha="center", va="center")
+        ax.set(xlim=(0, len(vector)), ylim=(0, 1), aspect="equal")
+        ax.set_title(title, loc="left", fontweight="normal")
+        ax.axis("off")
     handles = [Rectangle((0, 0), 1, 1, color=colour) for _, colour in CHANNELS]
     fig.legend(handles, [name for name, _ in CHANNELS], loc="outside lower left", ncols=3)
     return fig
 
 
 @styled
-def roadmap(image, patch_size):
+def roadmap(image: Tensor, patch_size: Size) -> Figure:
     """Draw the whole model as the way of the book, from an image (C, H, W) to class scores.
 
     The image should make six patches or more: six vectors are drawn. Returns the Figure.
@@ -177,13 +183,13 @@ def roadmap(image, patch_size):
     captions[91] = "class token, positions\nchapter 4"
     for x, text in captions.items():
         axes.text(x, 37, text, ha="center", va="top")
-    for x in (19.5, 46.5, 73):
-        _arrow(axes, (x, 49), (x + 6, 49))
+    for start in (19.5, 46.5, 73):
+        _arrow(axes, (start, 49), (start + 6, 49))
     _roadmap_model(axes)
     return fig
 
 
-def _roadmap_model(axes):
+def _roadmap_model(axes: Axes) -> None:
     """The lower row of the roadmap: encoder, head, scores."""
     _arrow(axes, (91, 31), (91, 27.5), "-")
     _arrow(axes, (91, 27.5), (5, 27.5), "-")
@@ -200,22 +206,28 @@ def _roadmap_model(axes):
     axes.text(87, 4, "class scores\ntrained in chapter 8", ha="center", va="top")
 
 
-def _bars(axes, x, y, count, colour, first=None):
+def _bars(
+    axes: Axes, x: float, y: float, count: int, colour: str, first: int | None = None
+) -> None:
     """Vectors as upright bars; ``first`` is the position of the first, where they have one."""
     for i in range(count):
         axes.add_patch(Rectangle((x + 2.6 * i, y + 2), 1.9, 16, color=colour, alpha=1 - 0.1 * i))
         if first is not None:
-            axes.text(x + 2.6 * i + 0.9, y + 1.6, first + i, ha="center", va="top", fontsize=9)
+            axes.text(x + 2.6 * i + 0.9, y + 1.6, str(first + i), ha="center", va="top", fontsize=9)
 
 
-def _box(axes, x, y, width, height, colour, text):
+def _box(
+    axes: Axes, x: float, y: float, width: float, height: float, colour: str, text: str
+) -> None:
     style = "round,pad=0,rounding_size=1.5"
     box = FancyBboxPatch((x, y), width, height, style, fc=colour, ec="#444444", lw=1.2)
     axes.add_patch(box)
     axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", color="black")
 
 
-def _arrow(axes, start, end, style="-|>"):
+def _arrow(
+    axes: Axes, start: tuple[float, float], end: tuple[float, float], style: str = "-|>"
+) -> None:
     arrow = FancyArrowPatch(
         start, end, arrowstyle=style, mutation_scale=12, color="#444444", shrinkA=0, shrinkB=0
     )

@@ -1,18 +1,27 @@
-"""Figures of the position tables: chapter 4."""
+"""Figures of the position tables: chapter 4.
+
+Source: ViT paper (arXiv 2010.11929), section 4.5, Figure 7, and appendix D.4.
+"""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor
 
-from ..probe.parameters import cosine_similarity
+from ..probe.parameters import cosine_similarity, tiles
 from ..vit.embedding import RESIZE_RULES, resize_positions
 from .style import CYCLE, DIVERGING, SEQUENTIAL, figure, styled
 
 SIMILARITY = {"cmap": DIVERGING, "vmin": -1, "vmax": 1, "interpolation": "nearest"}
 
+Array = np.ndarray[Any, np.dtype[Any]]
 
-def _check_grid(tables, grid):
+
+def _check_grid(tables: Mapping[str, Tensor], grid: tuple[int, int]) -> None:
     """Raise ``ValueError`` unless each table (N, D) has a row for each place of the grid."""
     for name, table in tables.items():
         if table.ndim != 2 or len(table) != grid[0] * grid[1]:
@@ -22,24 +31,8 @@ def _check_grid(tables, grid):
             )
 
 
-def tiles(values, grid):
-    """Lay out (N, N) as a grid of N pictures, each (gh, gw), with an empty line between.
-
-    Tile (r, c) shows row r * gw + c of ``values``. Returns (gh * (gh + 1) - 1,
-    gw * (gw + 1) - 1) with NaN in the gaps.
-
-    >>> tiles(torch.ones(6, 6), (2, 3)).shape
-    torch.Size([5, 11])
-    """
-    gh, gw = grid
-    boxes = values.reshape(gh, gw, gh, gw)
-    boxes = F.pad(boxes, (0, 1, 0, 1), value=math.nan)  # (gh, gw, gh + 1, gw + 1)
-    sheet = boxes.permute(0, 2, 1, 3).reshape(gh * (gh + 1), gw * (gw + 1))
-    return sheet[:-1, :-1]
-
-
 @styled
-def similarity_tiles(tables, grid):
+def similarity_tiles(tables: Mapping[str, Tensor], grid: tuple[int, int]) -> Figure:
     """Every position compared with every other, for several tables; returns the Figure.
 
     ``tables`` is a dictionary of names and tables (N, D) without the class token's row, ``grid``
@@ -52,18 +45,18 @@ def similarity_tiles(tables, grid):
     _check_grid(tables, grid)
     columns = min(2, len(tables))
     rows = math.ceil(len(tables) / columns)
-    opened, axes = figure(7.2, 3.3 * rows, rows, columns, squeeze=False)
+    fig, axes = figure(7.2, 3.3 * rows, rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
         picture = ax.imshow(tiles(cosine_similarity(table), grid).numpy(), **SIMILARITY)
         ax.set_title(name)
-    opened.colorbar(picture, ax=axes, label="cosine similarity", shrink=0.5)
-    return opened
+    fig.colorbar(picture, ax=axes, label="cosine similarity", shrink=0.5)
+    return fig
 
 
 @styled
-def table_image(table, title=""):
+def table_image(table: Tensor, title: str = "") -> Figure:
     """A position table as a picture: a row for each position, a column for each of D numbers.
 
     ``table`` is (N, D). Returns the Figure.
@@ -71,19 +64,19 @@ def table_image(table, title=""):
     >>> import matplotlib.pyplot as plt
     >>> plt.close(table_image(torch.randn(6, 8)))
     """
-    opened, ax = figure(7.2, 3.2)
+    fig, ax = figure(7.2, 3.2)
     top = table.abs().max().item()
     picture = ax.imshow(
         table.detach().numpy(), cmap=DIVERGING, vmin=-top, vmax=top, aspect="auto",
         interpolation="nearest",
     )  # fmt: skip
     ax.set(xlabel="column of the table (0 to D - 1)", ylabel="position", title=title)
-    opened.colorbar(picture, ax=ax)
-    return opened
+    fig.colorbar(picture, ax=ax)
+    return fig
 
 
 @styled
-def offset_similarity(one, two, grid):
+def offset_similarity(one: Tensor, two: Tensor, grid: tuple[int, int]) -> Figure:
     """How alike two positions are, by the offset between them, for fixed tables; the Figure.
 
     ``one`` and ``two`` are the 1-D and the 2-D table (N, D) of ``grid`` (gh, gw). Left: the 1-D
@@ -91,12 +84,12 @@ def offset_similarity(one, two, grid):
     rows and columns. Both are scaled so that no offset gives 1.
 
     >>> import matplotlib.pyplot as plt, vit_teach as vt
-    >>> figure = offset_similarity(vt.sincos_1d(6, 8), vt.sincos_2d((2, 3), 8), (2, 3))
-    >>> plt.close(figure)
+    >>> fig = offset_similarity(vt.sincos_1d(6, 8), vt.sincos_2d((2, 3), 8), (2, 3))
+    >>> plt.close(fig)
     """
     _check_grid({"one": one, "two": two}, grid)
     gh, gw = grid
-    opened, (left, right) = figure(7.2, 2.9, columns=2)
+    fig, (left, right) = figure(7.2, 2.9, columns=2)
     left.plot(cosine_similarity(one)[0].numpy(), color=CYCLE[0])
     for row in range(1, gh):
         left.axvline(row * gw, color=CYCLE[1], linewidth=0.8, linestyle="--")
@@ -104,12 +97,18 @@ def offset_similarity(one, two, grid):
     near = cosine_similarity(two)[0].reshape(gh, gw).numpy()
     picture = right.imshow(near, cmap=SEQUENTIAL, interpolation="nearest", vmax=1)
     right.set(xlabel="columns apart", ylabel="rows apart", title="2-D table")
-    opened.colorbar(picture, ax=right)
-    return opened
+    fig.colorbar(picture, ax=right)
+    return fig
 
 
 @styled
-def resized_slice(table, old_grid, new_grid, column, prefix_tokens=0):
+def resized_slice(
+    table: Tensor,
+    old_grid: tuple[int, int],
+    new_grid: tuple[int, int],
+    column: int,
+    prefix_tokens: int = 0,
+) -> Figure:
     """One column of a table along the top row of patches, resized by each rule; the Figure.
 
     ``table`` is (1, prefix_tokens + N, D) for ``old_grid``. The dots are the old values, each at
@@ -118,7 +117,7 @@ def resized_slice(table, old_grid, new_grid, column, prefix_tokens=0):
     >>> import matplotlib.pyplot as plt
     >>> plt.close(resized_slice(torch.randn(1, 6, 8), (2, 3), (4, 5), column=0))
     """
-    opened, ax = figure(7.2, 3.4)
+    fig, ax = figure(7.2, 3.4)
     marks = ("o-", "s--", "^:", "D-.", "v-")
     for rule, mark, colour in zip(RESIZE_RULES, marks, CYCLE, strict=False):
         new = resize_positions(table, old_grid, new_grid, rule, prefix_tokens)
@@ -130,15 +129,15 @@ def resized_slice(table, old_grid, new_grid, column, prefix_tokens=0):
     ax.set(xlabel="place in the image, left to right", ylabel=f"column {column} of the table")
     ax.grid(True)
     ax.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.25))
-    return opened
+    return fig
 
 
-def _centres(grid):
+def _centres(grid: tuple[int, int]) -> Array:
     """Where the centres of a row of patches lie, as fractions of the width (gw,)."""
     return (torch.arange(grid[1]).numpy() + 0.5) / grid[1]
 
 
-def _top_row(table, grid, column, prefix_tokens):
+def _top_row(table: Tensor, grid: tuple[int, int], column: int, prefix_tokens: int) -> Array:
     """One column of a table (1, prefix_tokens + N, D) along the top row of its grid (gw,)."""
     plane = table[0, prefix_tokens:, column].detach().reshape(tuple(grid))  # (gh, gw)
     return plane[0].numpy()

@@ -1,17 +1,23 @@
 """Figures of cost and accuracy against it: chapters 12 and 13."""
 
 import statistics
+from collections.abc import Mapping, Sequence
 
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from .style import COLOURS, CYCLE, figure, model_colours, styled
+from .style import COLOURS, CYCLE, MARKS, figure, model_colours, styled, time_axes
 
-MARKS = "osD^vPX"
 LABELS = ((5, -12, "left"), (5, -12, "left"), (-4, 7, "right"))  # where a family's names stand
 
 
 @styled
-def accuracy_against_compute(families, xlabel, ylabel="accuracy, %", lines=True):
+def accuracy_against_compute(
+    families: Mapping[str, Sequence[tuple[float, float, str]]],
+    xlabel: str,
+    ylabel: str = "accuracy, %",
+    lines: bool = True,
+) -> Figure:
     """Accuracy against cost on a logarithmic axis, a colour and a mark for each family of models.
 
     ``families`` is a dictionary of names and lists of points (cost, accuracy in per cent, label);
@@ -23,7 +29,7 @@ def accuracy_against_compute(families, xlabel, ylabel="accuracy, %", lines=True)
     """
     if not any(families.values()):
         raise ValueError(f"families={families!r} must hold at least one point")
-    opened, ax = figure(7.2, 4.0)
+    fig, ax = figure(7.2, 4.0)
     colours = model_colours(families)
     for i, (name, points) in enumerate(families.items()):
         points = sorted(points)
@@ -42,12 +48,16 @@ def accuracy_against_compute(families, xlabel, ylabel="accuracy, %", lines=True)
     ax.minorticks_off()
     ax.margins(x=0.1, y=0.12)
     ax.grid(True)
-    opened.legend(loc="outside lower center", ncols=3)
-    return opened
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
 
 
 @styled
-def measured_growth(lengths, samples, formulas):
+def measured_growth(
+    lengths: Sequence[int],
+    samples: Mapping[str, Sequence[Sequence[float]]],
+    formulas: Mapping[str, Sequence[float]],
+) -> Figure:
     """Measured times against the number of tokens, with the slope that a formula promises.
 
     ``samples`` is a dictionary of names and, for each of ``lengths``, a list of seconds: drawn are
@@ -58,7 +68,7 @@ def measured_growth(lengths, samples, formulas):
     >>> import matplotlib.pyplot as plt
     >>> plt.close(measured_growth([1, 2], {"MLP": [[0.1, 0.2], [0.3]]}, {"MLP": [5, 10]}))
     """
-    opened, ax = figure(7.2, 3.8)
+    fig, ax = figure(7.2, 3.8)
     for i, (name, lists) in enumerate(samples.items()):
         middle = [1e3 * statistics.median(times) for times in lists]
         low = [m - 1e3 * min(times) for m, times in zip(middle, lists, strict=True)]
@@ -71,10 +81,6 @@ def measured_growth(lengths, samples, formulas):
             ax.plot(lengths, [scale * value for value in formulas[name]], "--", color=colour,
                     linewidth=1.3)  # fmt: skip
     ax.plot([], [], "--", color=COLOURS["grey"], linewidth=1.3, label="slope of the formula")
-    ax.set_xscale("log", base=2)
-    ax.set_yscale("log")
-    ax.set(xlabel="tokens N", ylabel="milliseconds, one picture")
+    time_axes(ax)
     ax.set_xticks(lengths, [f"{length:,}" for length in lengths])
-    ax.grid(True)
-    ax.legend()
-    return opened
+    return fig

@@ -6,8 +6,16 @@ cell ends, so such a cell ends with ``;`` to show it once. Figures are drawn on 
 them on a white card in its dark theme too.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
 import matplotlib
 import matplotlib.pyplot as plt
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
 
 # Load the backend now. Loaded later, inside @styled, its "interactive" setting would be undone
 # when the style ends, and a notebook would show the first figure only.
@@ -38,11 +46,12 @@ MODELS = {
 }
 SEQUENTIAL = "viridis"  # for values from low to high
 DIVERGING = "RdBu_r"  # for values around zero
+MARKS = "osD^vP*X"  # of points; the first ones are the easiest to tell apart
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
-    "axes.prop_cycle": plt.cycler(color=CYCLE),
+    "axes.prop_cycle": cycler(color=CYCLE),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -61,16 +70,16 @@ STYLE = {
 _SAME = {"resnet": "cnn", "vit, no positions": "vit-no-positions"}  # other names of a model
 
 
-def model_name(name):
+def model_name(name: object) -> str:
     """The plain name of a model of the book; any other name stays as it is.
 
     >>> model_name("vit-no-positions"), model_name("tutorial")
     ('ViT, no positions', 'tutorial')
     """
-    return MODELS.get(str(name), (str(name), None))[0]
+    return MODELS.get(str(name), (str(name), ""))[0]
 
 
-def model_colours(names):
+def model_colours(names: Iterable[Any]) -> dict[Any, str]:
     """A colour for each name: a model's own in every figure, another free one for other names.
 
     >>> model_colours(["cnn", "other"]) == {"cnn": COLOURS["vermilion"], "other": COLOURS["blue"]}
@@ -83,37 +92,41 @@ def model_colours(names):
     return own | {name: free[i % len(free)] for i, name in enumerate(others)}
 
 
-styled = plt.rc_context(STYLE)  # a decorator: the style holds while the function runs
+F = TypeVar("F", bound=Callable[..., Any])
+# A decorator: the style holds while the function runs. (matplotlib's hints do not say that it is.)
+styled: Callable[[F], F] = plt.rc_context(STYLE)  # type: ignore[assignment]
 
 
 @styled
-def figure(width=7.2, height=3.6, rows=1, columns=1, **settings):
-    """Open a matplotlib figure in the book's style; returns ``(figure, axes)``.
+def figure(
+    width: float = 7.2, height: float = 3.6, rows: int = 1, columns: int = 1, **settings: Any
+) -> tuple[Figure, Any]:
+    """Open a matplotlib figure in the book's style; returns ``(fig, axes)``.
 
     ``width`` and ``height`` are inches; 7.2 fills a page, and fonts are sized for that. ``axes`` is
     one Axes, or an array of them if there are several ``rows`` or ``columns``. More ``settings``
     go to ``plt.subplots``.
 
-    >>> opened, axes = figure(rows=2, columns=3)
+    >>> fig, axes = figure(rows=2, columns=3)
     >>> axes.shape
     (2, 3)
-    >>> plt.close(opened)
+    >>> plt.close(fig)
     """
     settings = {"layout": "constrained", "dpi": 144, **settings}
     return plt.subplots(rows, columns, figsize=(width, height), **settings)
 
 
-def show_pixels(axes, image, title=""):
+def show_pixels(axes: Axes, image: Tensor, title: str = "") -> Axes:
     """Draw an image (C, H, W) as square pixels without ticks; C is 3 (colour) or 1 (grey).
 
     ``image`` is a tensor, uint8 from 0 to 255 or float from 0 to 1. Raises ``ValueError`` for
     another shape. Returns the Axes.
 
     >>> import torch
-    >>> opened, axes = figure(2, 2)
+    >>> fig, axes = figure(2, 2)
     >>> show_pixels(axes, torch.rand(3, 4, 6), title="noise").get_title()
     'noise'
-    >>> plt.close(opened)
+    >>> plt.close(fig)
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image of shape {tuple(image.shape)} must be (3, H, W) or (1, H, W)")
@@ -125,7 +138,7 @@ def show_pixels(axes, image, title=""):
     return axes
 
 
-def plotly_figure(alt, height=400, **layout):
+def plotly_figure(alt: str, height: int = 400, **layout: Any) -> Any:
     """An empty plotly figure in the book's style, to which traces are added.
 
     ``alt`` says in words what the figure shows; the site needs it. ``height`` is in pixels, the
@@ -149,3 +162,74 @@ def plotly_figure(alt, height=400, **layout):
         **layout,
     }
     return PageFigure(layout=settings)
+
+
+def size(tensor: Tensor) -> str:
+    """A tensor's shape as it is written over a picture.
+
+    >>> import torch
+    >>> size(torch.zeros(3, 8, 12))
+    '3 × 8 × 12'
+    """
+    return " × ".join(map(str, tensor.shape))
+
+
+def square(
+    ax: Axes, top: float, left: float, height: float, width: float, **look: Any
+) -> Rectangle:
+    """Outline ``height`` x ``width`` cells of a map, from the cell (``top``, ``left``) on.
+
+    More of the ``look`` goes to matplotlib's Rectangle. Returns the Rectangle.
+
+    >>> fig, ax = figure(2, 2)
+    >>> square(ax, top=1, left=2, height=4, width=4).get_xy()
+    (1.5, 0.5)
+    >>> plt.close(fig)
+    """
+    look = {"edgecolor": COLOURS["vermilion"], "linewidth": 1.8, **look}
+    outline = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, **look)
+    ax.add_patch(outline)
+    return outline
+
+
+def bar_groups(
+    ax: Axes,
+    groups: Sequence[object],
+    series: Mapping[str, Mapping[Any, float]],
+    spreads: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Groups of bars with their heights written above them, a bar of each series in a group.
+
+    ``groups`` are the names below; ``series`` maps a name to a dictionary of group and height;
+    ``spreads`` holds for the same names a list of half lengths of the thin lines, NaN for none.
+
+    >>> fig, ax = figure(2, 2)
+    >>> bar_groups(ax, ["plain", "cut"], {"vit": {"plain": 40, "cut": 30}})
+    >>> plt.close(fig)
+    """
+    colours, width = model_colours(series), 0.8 / len(series)
+    for i, (name, heights) in enumerate(series.items()):
+        shift = (i - (len(series) - 1) / 2) * width
+        places = [groups.index(group) + shift for group in heights]
+        lines: dict[str, Any] = {} if spreads is None else {"yerr": spreads[name], "capsize": 3}
+        bars = ax.bar(places, list(heights.values()), 0.92 * width, label=model_name(name),
+                      color=colours[name], **lines)  # fmt: skip
+        ax.bar_label(bars, fmt="%.0f", fontsize=9, padding=2)
+
+
+def time_axes(
+    ax: Axes, ylabel: str = "milliseconds, one picture", xlabel: str = "tokens N"
+) -> None:
+    """Logarithmic axes for measured times against the number of tokens, with grid and legend.
+
+    >>> fig, ax = figure(2, 2)
+    >>> _ = ax.plot([64, 128], [1.0, 4.0], label="measured")
+    >>> time_axes(ax)
+    >>> ax.get_xscale(), ax.get_yscale()
+    ('log', 'log')
+    >>> plt.close(fig)
+    """
+    ax.set_xscale("log", base=2)
+    ax.set(yscale="log", xlabel=xlabel, ylabel=ylabel)
+    ax.grid(True)
+    ax.legend()

@@ -1,17 +1,26 @@
-"""Figures of training: chapter 8.
+"""Figures of training: chapters 8 and 9.
 
 A training curve is what ``vit_teach.train`` gives: a list of rows (dictionaries with the same
 keys), or, as in a result card, a dictionary of lists.
 """
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from .style import COLOURS, CYCLE, figure, plotly_figure, show_pixels, styled
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..results.summary import Card
+from .style import COLOURS, CYCLE, MARKS, figure, plotly_figure, show_pixels, styled
 
 TRAIN, VALIDATION = COLOURS["orange"], COLOURS["blue"]
 
+Columns = dict[str, list[Any]]
+Curve = list[dict[str, Any]] | Columns
 
-def columns(curve):
+
+def columns(curve: Curve) -> Columns:
     """A training curve as a dictionary of lists of equal length, from either of its two forms.
 
     Raises ``ValueError`` if it is empty or its columns differ in length.
@@ -27,7 +36,7 @@ def columns(curve):
 
 
 @styled
-def augmentation_grid(originals, altered, names=()):
+def augmentation_grid(originals: Tensor, altered: Tensor, names: Sequence[str] = ()) -> Figure:
     """Each image, then altered copies of it in the same row; returns the Figure.
 
     ``originals`` is (n, C, H, W), ``altered`` (n, copies, C, H, W); uint8, or float from 0 to 1.
@@ -43,7 +52,7 @@ def augmentation_grid(originals, altered, names=()):
         )
     rows, copies = altered.shape[:2]
     shape = {"rows": rows, "columns": 1 + copies, "squeeze": False}
-    opened, axes = figure(7.2, 0.3 + 7.0 * rows / (1 + copies), **shape)
+    fig, axes = figure(7.2, 0.3 + 7.0 * rows / (1 + copies), **shape)
     for row in range(rows):
         show_pixels(axes[row, 0], originals[row])
         if row < len(names):
@@ -52,11 +61,11 @@ def augmentation_grid(originals, altered, names=()):
             show_pixels(axes[row, 1 + copy], altered[row, copy])
     axes[0, 0].set_title("original", fontsize=9)
     axes[0, (1 + copies) // 2].set_title("as trained on", fontsize=9)
-    return opened
+    return fig
 
 
 @styled
-def singular_values(**spectra):
+def singular_values(**spectra: Tensor | Sequence[float]) -> Figure:
     """Singular values from the largest to the smallest, a line for each; returns the Figure.
 
     Each argument is a name (underscores become spaces) and its values, a 1-D tensor or list.
@@ -64,18 +73,18 @@ def singular_values(**spectra):
     >>> import matplotlib.pyplot as plt
     >>> plt.close(singular_values(before=[3.0, 0.1], after=[1.1, 0.9]))
     """
-    opened, ax = figure(7.2, 3.2)
-    for (name, values), mark in zip(spectra.items(), "osv^", strict=False):
+    fig, ax = figure(7.2, 3.2)
+    for (name, values), mark in zip(spectra.items(), MARKS, strict=False):
         place = range(1, len(values) + 1)
         ax.plot(place, values, f"{mark}-", label=name.replace("_", " "), markersize=3)
     ax.set(xlabel="singular value, the largest first", ylabel="size", yscale="log")
     ax.legend()
     ax.grid(True)
-    return opened
+    return fig
 
 
 @styled
-def schedule_curve(fractions, warmup):
+def schedule_curve(fractions: Sequence[float], warmup: int) -> Figure:
     """The learning rate as a fraction of its peak, for each step; returns the Figure.
 
     ``fractions`` holds one number per step; the first ``warmup`` of them are the rise.
@@ -83,17 +92,17 @@ def schedule_curve(fractions, warmup):
     >>> import matplotlib.pyplot as plt
     >>> plt.close(schedule_curve([0.5, 1.0, 0.6, 0.1], warmup=2))
     """
-    opened, ax = figure(7.2, 2.8)
+    fig, ax = figure(7.2, 2.8)
     ax.axvspan(0, warmup, color=COLOURS["sky"], alpha=0.25, linewidth=0)
     ax.annotate("warm-up", (warmup, 0.06), xytext=(6, 0), textcoords="offset points")
     ax.plot(range(len(fractions)), fractions, color=COLOURS["blue"])
     ax.set(xlabel="step", ylabel="fraction of the peak rate", ylim=(0, 1.08), xlim=(0, None))
     ax.grid(True)
-    return opened
+    return fig
 
 
 @styled
-def weight_paths(steps, **paths):
+def weight_paths(steps: Sequence[float], **paths: Sequence[float]) -> Figure:
     """One weight along a run: the steps taken and averages of them; returns the Figure.
 
     ``steps`` are the values of the weight itself, drawn thin; each of ``paths`` is a name
@@ -102,18 +111,18 @@ def weight_paths(steps, **paths):
     >>> import matplotlib.pyplot as plt
     >>> plt.close(weight_paths([2.0, -1.0, 1.0], running_average=[2.0, 1.0, 0.9]))
     """
-    opened, ax = figure(7.2, 2.9)
+    fig, ax = figure(7.2, 2.9)
     ax.axhline(0, color=COLOURS["grey"], linewidth=1, linestyle="--", label="best value")
     ax.plot(range(len(steps)), steps, color=COLOURS["sky"], linewidth=0.8, label="the weight")
     for (name, values), colour in zip(paths.items(), CYCLE[1:], strict=False):
         ax.plot(range(len(values)), values, color=colour, label=name.replace("_", " "))
     ax.set(xlabel="step", ylabel="value")
     ax.legend(ncols=len(paths) + 2, loc="upper right")
-    return opened
+    return fig
 
 
 @styled
-def learning_curves(runs, chance=None):
+def learning_curves(runs: Mapping[str, Curve], chance: float | None = None) -> Figure:
     """Accuracy on training and validation images against the epoch, a panel for each run.
 
     ``runs`` is a dictionary of titles and training curves; ``chance`` draws a line at the accuracy
@@ -123,7 +132,7 @@ def learning_curves(runs, chance=None):
     >>> curve = {"step": [1], "epoch": [1.0], "train_accuracy": [0.3], "val_accuracy": [0.2]}
     >>> plt.close(learning_curves({"a run": curve}, chance=0.1))
     """
-    opened, axes = figure(7.2, 3.1, columns=len(runs), sharey=True, squeeze=False)
+    fig, axes = figure(7.2, 3.1, columns=len(runs), sharey=True, squeeze=False)
     for ax, (title, curve) in zip(axes[0], runs.items(), strict=True):
         curve = columns(curve)
         ax.plot(curve["epoch"], curve["train_accuracy"], "s--", color=TRAIN, markersize=4,
@@ -135,11 +144,11 @@ def learning_curves(runs, chance=None):
         ax.set(title=title, xlabel="epoch", ylim=(0, 1.02), xlim=(0, None))
         ax.grid(True)
     axes[0, 0].set_ylabel("accuracy")
-    opened.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return opened
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
 
 
-def _runs(cards):
+def _runs(cards: Sequence[Card]) -> Iterator[tuple[str, list[float], Columns]]:
     """(name, minutes, curve) of each recorded run."""
     if not cards:
         raise ValueError("cards=[] must hold at least one result card")
@@ -149,7 +158,7 @@ def _runs(cards):
 
 
 @styled
-def recorded_curves(cards):
+def recorded_curves(cards: Sequence[Card]) -> Figure:
     """Accuracy and loss of recorded runs against wall time, for print; returns the Figure.
 
     ``cards`` are result cards. Solid lines are validation images, dashed ones training images.
@@ -159,7 +168,7 @@ def recorded_curves(cards):
     >>> names = "step seconds train_accuracy val_accuracy train_loss val_loss".split()
     >>> plt.close(recorded_curves([{"cell": "a", "curves": {name: [0.5] for name in names}}]))
     """
-    opened, axes = figure(7.2, 3.3, columns=2)
+    fig, axes = figure(7.2, 3.3, columns=2)
     for (name, minutes, curve), colour in zip(_runs(cards), CYCLE * 9, strict=False):
         for ax, what in zip(axes, ("accuracy", "loss"), strict=True):
             label = {"label": name} if what == "accuracy" else {}
@@ -170,11 +179,11 @@ def recorded_curves(cards):
         ax.grid(True)
     axes[0].plot([], [], "o-", color=COLOURS["grey"], markersize=3, label="validation")
     axes[0].plot([], [], "--", color=COLOURS["grey"], linewidth=1.3, label="training")
-    opened.legend(loc="outside lower center", ncols=4)
-    return opened
+    fig.legend(loc="outside lower center", ncols=4)
+    return fig
 
 
-def run_explorer(cards):
+def run_explorer(cards: Sequence[Card]) -> Any:
     """Accuracy of recorded runs against wall time, to explore; returns a plotly Figure.
 
     ``cards`` are result cards. A point tells its epoch, step, losses and learning rate; a click in
@@ -214,7 +223,7 @@ def run_explorer(cards):
 
 
 @styled
-def confusion_matrix(counts, classes):
+def confusion_matrix(counts: Tensor, classes: Sequence[str]) -> Figure:
     """How often an image of each class (row) is called each class (column); returns the Figure.
 
     ``counts`` is a (K, K) tensor of whole numbers; colours show each row's shares. Raises
@@ -227,7 +236,7 @@ def confusion_matrix(counts, classes):
     if tuple(counts.shape) != (k, k):
         raise ValueError(f"counts of shape {tuple(counts.shape)} must be ({k}, {k})")
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)  # (K, K), rows sum to 1
-    opened, ax = figure(6.6, 5.6)
+    fig, ax = figure(6.6, 5.6)
     ax.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     for row in range(k):
         for column in range(k):
@@ -238,11 +247,11 @@ def confusion_matrix(counts, classes):
     ax.set_xticks(range(k), classes, rotation=45, ha="right")
     ax.set_yticks(range(k), classes)
     ax.spines[:].set_visible(False)
-    return opened
+    return fig
 
 
 @styled
-def mistakes(images, titles, per_row=6):
+def mistakes(images: Tensor, titles: Sequence[str], per_row: int = 6) -> Figure:
     """Images with two-line titles, in rows; returns the Figure.
 
     ``images`` is (n, C, H, W), uint8 or float from 0 to 1; ``titles`` has n texts. Raises
@@ -254,11 +263,11 @@ def mistakes(images, titles, per_row=6):
     if len(images) != len(titles) or not len(titles):
         raise ValueError(f"{len(titles)} titles must be one for each of {len(images)} images")
     rows = math.ceil(len(images) / per_row)
-    opened, axes = figure(7.2, 1.65 * rows, rows=rows, columns=per_row, squeeze=False)
+    fig, axes = figure(7.2, 1.65 * rows, rows=rows, columns=per_row, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
         ax.set_axis_on()
         show_pixels(ax, image)
         ax.set_title(title, fontsize=9, fontweight="normal")
-    return opened
+    return fig

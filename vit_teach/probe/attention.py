@@ -1,15 +1,19 @@
-"""What attention weights say: where each head looks, how far, how evenly, and what to compare with.
+"""What attention weights say: where each head looks, how far, how evenly. Chapter 14.
+
+Source: ViT paper (arXiv 2010.11929), section 4.5 and appendix D.7 (mean attention distance).
 
 The measures take plain tensors of weights, so that cases with a known answer can be put in.
-:func:`examine` takes a model and pictures and returns all of them at once.
+:func:`vit_teach.probe.examine` takes a model and pictures and returns all of them at once.
 """
 
 import torch
+from torch import Tensor
 
-from ..vit.model import VisionTransformer
+from ..vit.model import VisionTransformer, ViTConfig
+from ..vit.patches import Size, to_pair
 
 
-def _steps(model, images):
+def _steps(model: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
     """Every intermediate of a model by name, without gradients or dropout."""
     if not isinstance(model, VisionTransformer):
         raise ValueError(f"model={type(model).__name__} must be a VisionTransformer or a hybrid")
@@ -23,7 +27,7 @@ def _steps(model, images):
     return out
 
 
-def collect(model, images):
+def collect(model: VisionTransformer, images: Tensor) -> Tensor:
     """The attention weights of a model for images (B, C, H, W): (B, L, H, T, T), L blocks.
 
     Any ViT or hybrid of the package will do, whatever its weights came from. Raises ``ValueError``
@@ -41,7 +45,7 @@ def collect(model, images):
 # --- How far --------------------------------------------------------------------------------------
 
 
-def patch_distances(grid, patch_size=1):
+def patch_distances(grid: tuple[int, int], patch_size: Size = 1) -> Tensor:
     """Distances in pixels between the centres of all patches, (N, N), float64.
 
     ``grid`` is (gh, gw); ``patch_size`` an int or (height, width).
@@ -49,13 +53,13 @@ def patch_distances(grid, patch_size=1):
     >>> patch_distances((1, 3), 4)[0]
     tensor([0., 4., 8.], dtype=torch.float64)
     """
-    ph, pw = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    ph, pw = to_pair(patch_size, "patch_size")
     rows, columns = torch.arange(grid[0]).double() * ph, torch.arange(grid[1]).double() * pw
     centres = torch.cartesian_prod(rows, columns).view(-1, 2)  # (N, 2)
     return (centres[:, None] - centres).square().sum(dim=2).sqrt()  # (N, N)
 
 
-def patches_only(weights, grid):
+def patches_only(weights: Tensor, grid: tuple[int, int]) -> Tensor:
     """Attention among patches: weights (..., T, T) to (..., N, N), whose rows sum to 1 again.
 
     What stands before the patches (a class token) loses its row and its column, and each row is
@@ -73,7 +77,7 @@ def patches_only(weights, grid):
     return kept / kept.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)
 
 
-def query_distances(weights, grid, patch_size):
+def query_distances(weights: Tensor, grid: tuple[int, int], patch_size: Size) -> Tensor:
     """How far each patch looks on average, in pixels: weights (..., T, T) to (..., N).
 
     For patch i it is the sum of a_ij d_ij over all patches j, where a are the weights among
@@ -87,7 +91,7 @@ def query_distances(weights, grid, patch_size):
     return (patches_only(weights, grid) * distances).sum(dim=-1)
 
 
-def attention_distance(weights, grid, patch_size):
+def attention_distance(weights: Tensor, grid: tuple[int, int], patch_size: Size) -> Tensor:
     """Mean attention distance in pixels: weights (..., T, T) to (...), the mean over all patches.
 
     >>> attention_distance(torch.eye(6), (2, 3), 4)
@@ -96,8 +100,8 @@ def attention_distance(weights, grid, patch_size):
     return query_distances(weights, grid, patch_size).mean(dim=-1)
 
 
-def uniform_distance(grid, patch_size):
-    """The mean attention distance of a head that looks everywhere alike, in pixels.
+def uniform_distance(grid: tuple[int, int], patch_size: Size) -> float:
+    """The mean attention distance in pixels of a uniform head: equal weights for all patches.
 
     >>> round(uniform_distance((8, 8), 4), 2)
     16.55
@@ -105,7 +109,7 @@ def uniform_distance(grid, patch_size):
     return patch_distances(grid, patch_size).mean().item()
 
 
-def distances(model, images, batch_size=32):
+def distances(model: VisionTransformer, images: Tensor, batch_size: int = 32) -> Tensor:
     """The mean attention distance of each head for each image, in pixels: (B, L, H).
 
     Goes through the images in batches, since the weights themselves are large.
@@ -119,7 +123,7 @@ def distances(model, images, batch_size=32):
     return torch.cat(parts)  # (B, L, H)
 
 
-def offset_map(weights, grid):
+def offset_map(weights: Tensor, grid: tuple[int, int]) -> Tensor:
     """Where a head looks relative to the query: (..., T, T) to (..., 2 gh - 1, 2 gw - 1).
 
     The middle is the query's own place; each cell is the mean weight of all pairs of patches with
@@ -141,10 +145,10 @@ def offset_map(weights, grid):
 # --- How evenly -----------------------------------------------------------------------------------
 
 
-def entropy(weights):
+def entropy(weights: Tensor) -> Tensor:
     """The entropy of each row in nats: weights (..., T, T) to (..., T).
 
-    0 for a row that looks at one token only, ln T for one that looks at all alike, and never more.
+    0 for a row that looks at one token only, ln T for a uniform one, and never more.
 
     >>> entropy(torch.tensor([[0.5, 0.5], [0.0, 1.0]]))
     tensor([0.6931, 0.0000])
@@ -155,7 +159,7 @@ def entropy(weights):
 # --- Maps -----------------------------------------------------------------------------------------
 
 
-def reader(config):
+def reader(config: ViTConfig) -> str:
     """Which row of a map the classifier of a model reads: "class token" or "mean of all patches".
 
     >>> from vit_teach import zoo
@@ -165,7 +169,7 @@ def reader(config):
     return "class token" if config.pool == "cls" else "mean of all patches"
 
 
-def readout_map(weights, config):
+def readout_map(weights: Tensor, config: ViTConfig) -> Tensor:
     """What the token that the classifier reads looks at: (..., T, T) to (..., gh, gw), sum 1.
 
     That is the class token's row. A model that averages its patches has no such token: there it is
@@ -181,7 +185,7 @@ def readout_map(weights, config):
     return (line / line.sum(dim=-1, keepdim=True)).unflatten(-1, config.grid_size)
 
 
-def rollout(weights, residual=True):
+def rollout(weights: Tensor, residual: bool = True) -> Tensor:
     """Attention followed through all blocks: weights (..., L, H, T, T) to (..., T, T).
 
     In each block the heads are averaged, the identity is added for the residual connection, and
@@ -203,7 +207,7 @@ def rollout(weights, residual=True):
     return result
 
 
-def token_norms(model, images):
+def token_norms(model: VisionTransformer, images: Tensor) -> Tensor:
     """The length of each patch's token on its way through the blocks: (L + 1, B, N).
 
     Row 0 is what enters the first block, row l what leaves block l.
@@ -217,8 +221,8 @@ def token_norms(model, images):
     return torch.stack([out[name][:, -count:].norm(dim=2) for name in names])
 
 
-def outlier_tokens(norms, k=10.0):
-    """Which tokens are far longer than the rest of their layer: (..., B, N) to booleans alike.
+def outlier_tokens(norms: Tensor, k: float = 10.0) -> Tensor:
+    """Which tokens are far longer than the rest of their layer: (..., B, N), booleans.
 
     A token counts if its norm exceeds median + ``k`` x MAD, where MAD is the median of the
     distances from the median, over all tokens of the layer. In a normal distribution MAD is 0.67

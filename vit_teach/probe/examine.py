@@ -1,13 +1,20 @@
-"""Attention of any model on your own pictures, beside its controls. Chapter 14."""
+"""Attention of any model on your own pictures, beside its controls. Chapter 14.
 
+Source of the measures: ViT paper (arXiv 2010.11929), section 4.5 and appendix D.7.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .. import weights, zoo
 from ..data.imageset import MEAN, STD, normalise
 from ..data.pictures import fit, read_picture
+from ..vit.model import VisionTransformer, ViTConfig
+from ..vit.patches import to_pair
 from .attention import (
     attention_distance,
     collect,
@@ -23,7 +30,7 @@ from .attention import (
 # --- Models and pictures --------------------------------------------------------------------------
 
 
-def untrained_twin(model, seed=0):
+def untrained_twin(model: VisionTransformer, seed: int = 0) -> VisionTransformer:
     """The same model before training: its configuration with fresh weights drawn from ``seed``.
 
     >>> model = zoo.build(zoo.preset("CIFAR-ViT-Nano"))
@@ -35,7 +42,9 @@ def untrained_twin(model, seed=0):
         return zoo.build(model.config).eval()
 
 
-def with_controls(name="cifar-vit-20min", shuffled="cifar-vit-shuffled-labels"):
+def with_controls(
+    name: str = "cifar-vit-20min", shuffled: str = "cifar-vit-shuffled-labels"
+) -> dict[str, VisionTransformer]:
     """One of the book's trained models beside its two controls, by name, in evaluation mode.
 
     "trained" is the recorded model; "shuffled labels" had the same training with labels that were
@@ -51,7 +60,7 @@ def with_controls(name="cifar-vit-20min", shuffled="cifar-vit-shuffled-labels"):
     return {"trained": trained, "shuffled labels": other, "untrained": untrained_twin(trained)}
 
 
-def fit_picture(source, config):
+def fit_picture(source: str | Path | Tensor, config: ViTConfig) -> Tensor:
     """Any picture as a model of this configuration reads it: uint8 (3, H, W).
 
     ``source`` is a file, or a uint8 tensor (3, height, width). The largest centred piece of the
@@ -61,14 +70,14 @@ def fit_picture(source, config):
     torch.Size([3, 32, 32])
     """
     if isinstance(source, (str, Path)):
-        return read_picture(Path(source), config.image_size)
+        return read_picture(Path(source), to_pair(config.image_size))
     if source.dtype != torch.uint8 or source.ndim != 3 or len(source) != 3:
         kind = f"{source.dtype} of shape {tuple(source.shape)}"
         raise ValueError(f"source is {kind}, it must be a file or a uint8 tensor (3, H, W)")
     from PIL import Image  # slow to import
 
     pixels = source.permute(1, 2, 0).contiguous().cpu().numpy()  # (H, W, 3)
-    return fit(Image.fromarray(pixels), config.image_size)
+    return fit(Image.fromarray(pixels), to_pair(config.image_size))
 
 
 # --- All at once ----------------------------------------------------------------------------------
@@ -79,28 +88,33 @@ class Findings:
     """What :func:`examine` measured, for B images, L blocks, H heads and T tokens.
 
     ``weights`` (B, L, H, T, T); ``distance`` (B, L, H) in pixels and ``uniform``, the same number
-    for a head that looks everywhere alike; ``entropy`` (B, L, H), the mean over rows in nats, at
+    for a uniform head; ``entropy`` (B, L, H), the mean over rows in nats, at
     most ``most_entropy`` = ln T; ``maps`` (B, L, H, gh, gw) and ``rollout`` (B, gh, gw), read by
-    ``reads``; ``norms`` (L + 1, B, N) and ``outliers``, booleans alike.
+    ``reads``; ``norms`` (L + 1, B, N) and ``outliers``, booleans of the same shape.
 
     >>> model = zoo.build(zoo.preset("CIFAR-ViT-Nano"))
     >>> examine(model, torch.zeros(1, 3, 32, 32)).reads
     'mean of all patches'
     """
 
-    weights: torch.Tensor
-    distance: torch.Tensor
+    weights: Tensor
+    distance: Tensor
     uniform: float
-    entropy: torch.Tensor
+    entropy: Tensor
     most_entropy: float
-    maps: torch.Tensor
-    rollout: torch.Tensor
+    maps: Tensor
+    rollout: Tensor
     reads: str
-    norms: torch.Tensor
-    outliers: torch.Tensor
+    norms: Tensor
+    outliers: Tensor
 
 
-def examine(model, pictures, mean=MEAN, std=STD):
+def examine(
+    model: VisionTransformer,
+    pictures: str | Path | Tensor,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+) -> Findings:
     """Every measure of this module on any ViT or hybrid, by one call; returns :class:`Findings`.
 
     ``pictures`` are images (B, C, H, W) as the model takes them (float), or a picture of yours, a
@@ -112,10 +126,12 @@ def examine(model, pictures, mean=MEAN, std=STD):
     >>> examine(zoo.build(zoo.preset("CIFAR-Hybrid-Nano")), picture).distance.shape
     torch.Size([1, 4, 4])
     """
-    if not torch.is_tensor(pictures) or not pictures.is_floating_point():
-        pictures = normalise(fit_picture(pictures, model.config)[None], mean, std)
-    weights, config = collect(model, pictures), model.config
-    norms = token_norms(model, pictures)
+    if isinstance(pictures, Tensor) and pictures.is_floating_point():
+        images = pictures  # (B, C, H, W)
+    else:
+        images = normalise(fit_picture(pictures, model.config)[None], mean, std)
+    weights, config = collect(model, images), model.config
+    norms = token_norms(model, images)
     return Findings(
         weights=weights,
         distance=attention_distance(weights, config.grid_size, config.patch_size),

@@ -1,12 +1,20 @@
-"""What the parameters alone show: position tables and filters. Chapters 3, 4, 10 and 14."""
+"""What the parameters alone show: position tables and filters. Chapters 3, 4, 10 and 14.
+
+Source: ViT paper (arXiv 2010.11929), section 4.5 and Figure 7.
+"""
+
+import math
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
+from ..vit.model import VisionTransformer
 
 # --- Tables and tokens ----------------------------------------------------------------------------
 
 
-def position_table(model):
+def position_table(model: VisionTransformer) -> Tensor:
     """The rows of a model's position table that belong to patches, (N, D).
 
     Raises ``ValueError`` if the model has no table.
@@ -20,7 +28,7 @@ def position_table(model):
     return model.pos_embed[0, -model.config.num_patches :].detach()
 
 
-def colour_filters(model):
+def colour_filters(model: VisionTransformer) -> Tensor:
     """The filters that read the picture's own colours, (D, C, P, P): the patch projection.
 
     Raises ``ValueError`` for a hybrid whose projection reads a feature map.
@@ -32,10 +40,10 @@ def colour_filters(model):
     backbone = getattr(model.patch_embed, "backbone", None)
     if backbone is not None and list(backbone.children()):
         raise ValueError("model's projection reads a feature map, not the picture's colours")
-    return model.patch_embed.proj.weight.detach()
+    return model.patch_embed.get_parameter("proj.weight").detach()
 
 
-def cosine_similarity(table):
+def cosine_similarity(table: Tensor) -> Tensor:
     """The cosine of the angle between each two rows of ``table`` (N, D); returns (N, N).
 
     1 means the same direction, 0 a right angle, -1 opposite directions.
@@ -50,7 +58,7 @@ def cosine_similarity(table):
     return (rows @ rows.T).float()  # (N, N)
 
 
-def principal_filters(weight):
+def principal_filters(weight: Tensor) -> tuple[Tensor, Tensor]:
     """The patterns a bank of filters is made of: its principal components.
 
     ``weight`` is (D, C, P, P), D filters. Returns ``(patterns, share)``: patterns
@@ -71,3 +79,19 @@ def principal_filters(weight):
     patterns = patterns * largest.sign()  # (R, C P P)
     share = size**2 / (size**2).sum()  # (R,)
     return patterns.float().reshape(-1, *weight.shape[1:]), share.float()
+
+
+def tiles(values: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Lay out (N, N) as a grid of N pictures, each (gh, gw), with an empty line between.
+
+    Tile (r, c) shows row r * gw + c of ``values``. Returns (gh * (gh + 1) - 1,
+    gw * (gw + 1) - 1) with NaN in the gaps.
+
+    >>> tiles(torch.ones(6, 6), (2, 3)).shape
+    torch.Size([5, 11])
+    """
+    gh, gw = grid
+    boxes = values.reshape(gh, gw, gh, gw)
+    boxes = F.pad(boxes, (0, 1, 0, 1), value=math.nan)  # (gh, gw, gh + 1, gw + 1)
+    sheet = boxes.permute(0, 2, 1, 3).reshape(gh * (gh + 1), gw * (gw + 1))
+    return sheet[:-1, :-1]

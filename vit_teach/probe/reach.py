@@ -1,9 +1,12 @@
 """How far one output sees: receptive field and gradient energy. Chapters 7 and 10."""
 
+from collections.abc import Callable, Sequence
+
 import torch
+from torch import Tensor
 
 
-def receptive_field(layers):
+def receptive_field(layers: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
     """Which pixels a unit can see along one axis after a stack of convolutions.
 
     ``layers`` lists (kernel, stride, padding) of each. Returns ``(size, stride, start)`` in
@@ -24,7 +27,9 @@ def receptive_field(layers):
     return size, jump, start
 
 
-def gradient_energy(function, images, row, column, seed=0):
+def gradient_energy(
+    function: Callable[[Tensor], Tensor], images: Tensor, row: int, column: int, seed: int = 0
+) -> Tensor:
     """How strongly each pixel moves one unit of a map: squared gradients, (H, W).
 
     ``function`` turns images (B, C, H, W) into maps (B, D, h, w); the unit is the cell
@@ -48,7 +53,7 @@ def gradient_energy(function, images, row, column, seed=0):
     return gradient.square().sum(dim=1).mean(dim=0)  # (H, W)
 
 
-def pixel_distance(image_size, centre):
+def pixel_distance(image_size: Sequence[int], centre: tuple[float, float]) -> Tensor:
     """Distance in pixels of each pixel from a point, (H, W).
 
     ``centre`` is (row, column); whole numbers are the middles of pixels.
@@ -62,7 +67,7 @@ def pixel_distance(image_size, centre):
     return (y.square() + x.square()).sqrt()  # (H, W)
 
 
-def mean_distance(energy, centre):
+def mean_distance(energy: Tensor, centre: tuple[float, float]) -> float:
     """Mean distance in pixels from ``centre`` = (row, column), weighted by ``energy`` (H, W).
 
     Raises ``ValueError`` if ``energy`` is negative somewhere or zero everywhere.

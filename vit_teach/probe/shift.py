@@ -1,18 +1,21 @@
-"""Looking into a model from outside: what a shift does to it, and how far its units see.
+"""Looking into a model from outside: what a shift does to it. Chapter 10.
 
 Nothing here needs to know how a model works. A function that turns images (B, C, H, W) into maps
 (B, D, h, w) is shifted, or differentiated, and what comes out is compared. What the attention
 weights inside a model say is measured in ``vit_teach.probe``.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ..baselines.resnet import ResNet
 from ..vit.model import VisionTransformer
 
 
-def feature_maps(model, images):
+def feature_maps(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """The maps (B, D, h, w) inside a model, by name, from the first layer to the last.
 
     ``images`` is (B, C, H, W). A ViT or hybrid gives "patch_embed", "blocks.0", ... and "norm",
@@ -40,7 +43,7 @@ def feature_maps(model, images):
     raise ValueError(f"model={type(model).__name__} must be a VisionTransformer, Hybrid or ResNet")
 
 
-def last_map(model, images):
+def last_map(model: nn.Module, images: Tensor) -> Tensor:
     """The last of :func:`feature_maps`, (B, D, h, w), for images (B, C, H, W); no gradients.
 
     >>> from vit_teach import zoo
@@ -52,7 +55,7 @@ def last_map(model, images):
         return list(feature_maps(model, images).values())[-1]
 
 
-def shifted(x, down=0, right=0):
+def shifted(x: Tensor, down: float = 0, right: float = 0) -> Tensor:
     """A map or picture (B, C, H, W) moved in a circle: what leaves on one side enters opposite.
 
     ``down`` and ``right`` are in cells of ``x``. A fraction is a weighted mean of the two whole
@@ -73,7 +76,9 @@ def shifted(x, down=0, right=0):
     return x
 
 
-def equivariance_error(function, images, down=0, right=0):
+def equivariance_error(
+    function: Callable[[Tensor], Tensor], images: Tensor, down: float = 0, right: float = 0
+) -> float:
     """How far f(shifted picture) is from shifted f(picture), for circular shifts in pixels.
 
     ``function`` turns images (B, C, H, W) into maps (B, D, h, w); a shift by H / h pixels is one
@@ -99,7 +104,9 @@ def equivariance_error(function, images, down=0, right=0):
     return ((found - expected).norm() / spread).item()
 
 
-def invariance_error(function, images, down=0, right=0):
+def invariance_error(
+    function: Callable[[Tensor], Tensor], images: Tensor, down: float = 0, right: float = 0
+) -> float:
     """How far f(shifted picture) is from f(picture), for circular shifts in pixels.
 
     ``function`` turns images (B, C, H, W) into vectors (B, D). The result is the length of the

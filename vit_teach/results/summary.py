@@ -1,22 +1,26 @@
-"""Means and spreads over the seeds of recorded cards."""
+"""Means and spreads over the seeds of recorded cards. Chapters 9 to 13."""
 
 import json
 import statistics
+from typing import Any
+
+Card = dict[str, Any]  # a result card, as card.schema.json describes it
+Row = dict[str, Any]  # a mean over seeds: labels, then metric, mean, std, n and seeds
 
 # --- Summing up -----------------------------------------------------------------------------------
 
 
 def summarise(
-    cards: list[dict], by: tuple[str, ...] = ("cell",), metric: str = "val_accuracy"
-) -> list[dict]:
+    cards: list[Card], by: str | tuple[str, ...] = ("cell",), metric: str = "val_accuracy"
+) -> list[Row]:
     """Mean and spread of a metric over seeds, one row per group of complete cards.
 
-    by: keys whose values make a group, dotted into the card, such as ("config.policy", "data.n").
-    metric: a key of "metrics". Each row holds the by values and `metric`, `mean`, `std` (sample
-    standard deviation, None for a single seed), `n` (cards) and `seeds`. Rows stand in the order
-    in which their groups first appear.
+    ``by`` are keys whose values make a group, dotted into the card, such as ("config.policy",
+    "data.n"); ``metric`` is a key of "metrics". Each row holds the ``by`` values and "metric",
+    "mean", "std" (sample standard deviation, None for a single seed), "n" (cards) and "seeds". Rows
+    stand in the order in which their groups first appear.
 
-    Raises ValueError where a complete card lacks the metric or a key, and where a seed appears
+    Raises ``ValueError`` where a complete card lacks the metric or a key, and where a seed appears
     twice in a group: then the spread would mix something else with the seeds.
 
     >>> run = lambda seed, value: {"cell": f"s{seed}", "status": "complete", "seed": seed,
@@ -26,7 +30,7 @@ def summarise(
     ('basic', 0.625, 0.1768, 2, [0, 1])
     """
     by = (by,) if isinstance(by, str) else tuple(by)
-    groups: dict[str, list[dict]] = {}
+    groups: dict[str, list[Card]] = {}
     for card in cards:
         if card["status"] == "complete":
             values = [_look_up(card, key) for key in by]
@@ -34,7 +38,7 @@ def summarise(
     return [_row(group, by, metric) for group in groups.values()]
 
 
-def _row(group: list[dict], by: tuple[str, ...], metric: str) -> dict:
+def _row(group: list[Card], by: tuple[str, ...], metric: str) -> Row:
     group = sorted(group, key=lambda card: card["seed"])
     seeds = [card["seed"] for card in group]
     if len(set(seeds)) < len(seeds):
@@ -56,8 +60,8 @@ def _row(group: list[dict], by: tuple[str, ...], metric: str) -> dict:
     }
 
 
-def _look_up(card: dict, dotted: str):
-    value = card
+def _look_up(card: Card, dotted: str) -> Any:
+    value: Any = card
     for key in dotted.split("."):
         if not isinstance(value, dict) or key not in value:
             raise ValueError(f"{dotted!r} is not in the card of cell {card['cell']!r}")
@@ -65,8 +69,21 @@ def _look_up(card: dict, dotted: str):
     return value
 
 
-def percent(row: dict) -> str:
-    """A row of summarise as text: never a number without its spread or its single seed.
+def labelled(card: Card) -> Card:
+    """The card with labels, so that cards of a single training count as a group too.
+
+    A card that has none gets its cell's name as its only label.
+
+    >>> labelled({"cell": "a", "config": {}})["config"]["labels"]
+    {'cell': 'a'}
+    """
+    if "labels" in card["config"]:
+        return card
+    return {**card, "config": {**card["config"], "labels": {"cell": card["cell"]}}}
+
+
+def percent(row: Row) -> str:
+    """A row of :func:`summarise` as text: never a number without its spread or its single seed.
 
     >>> percent({"mean": 0.8112, "std": 0.004, "n": 3, "seeds": [0, 1, 2]})
     '81.1 ± 0.4 % (3 seeds)'

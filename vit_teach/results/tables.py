@@ -1,8 +1,10 @@
-"""Small tables for pages and terminals: what stands behind every plot of recorded results."""
+"""Small tables for pages and terminals, behind every plot of recorded results. Chapters 7 to 13."""
 
 import html
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from .summary import percent
+from .summary import Row, percent
 
 
 class Table:
@@ -18,7 +20,13 @@ class Table:
     vit    1  2
     """
 
-    def __init__(self, heading, columns, rows, caption):
+    def __init__(
+        self,
+        heading: str,
+        columns: Iterable[object],
+        rows: Iterable[tuple[object, Sequence[object]]],
+        caption: str,
+    ) -> None:
         self.heading, self.caption = heading, caption
         self.columns = [str(column) for column in columns]
         self.rows = [(str(name), [str(value) for value in values]) for name, values in rows]
@@ -28,7 +36,7 @@ class Table:
                     f"row {name!r} has {len(values)} values; there are {len(self.columns)} columns"
                 )
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [[self.heading, *self.columns], *([name, *values] for name, values in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         padded = (
@@ -39,7 +47,7 @@ class Table:
 
     __repr__ = __str__
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in self.columns)
         body = "".join(
             f'<tr><th scope="row">{html.escape(name)}</th>'
@@ -54,7 +62,9 @@ class Table:
         )
 
 
-def result_table(rows, row, column, caption, missing="not recorded"):
+def result_table(
+    rows: list[Row], row: str, column: str, caption: str, missing: str = "not recorded"
+) -> Table:
     """Rows of means (``vit_teach.experiments.rows``) as a :class:`Table` of two labels.
 
     ``row`` and ``column`` are the labels that make the rows and the columns; every number comes
@@ -67,21 +77,21 @@ def result_table(rows, row, column, caption, missing="not recorded"):
     model  500                       600
     vit    50.0 % (one run, seed 0)  60.0 % (one run, seed 0)
     """
-    names = list(dict.fromkeys(found[row] for found in rows))
-    columns = list(dict.fromkeys(found[column] for found in rows))
+    names = list(dict.fromkeys(mean[row] for mean in rows))
+    columns = list(dict.fromkeys(mean[column] for mean in rows))
     if all(isinstance(value, (int, float)) for value in columns):
         columns.sort()
-    places = {}
-    for found in rows:
-        place = found[row], found[column]
+    places: dict[tuple[Any, Any], str] = {}
+    for mean in rows:
+        place = mean[row], mean[column]
         if place in places:
             raise ValueError(f"{row}={place[0]!r}, {column}={place[1]!r} has more than one result")
-        places[place] = percent(found)
+        places[place] = percent(mean)
     body = [(name, [places.get((name, c), missing) for c in columns]) for name in names]
     return Table(row, [f"{c:,}" if isinstance(c, int) else c for c in columns], body, caption)
 
 
-def result_rows_table(rows, labels, caption):
+def result_rows_table(rows: list[Row], labels: Sequence[str], caption: str) -> Table:
     """Rows of means as a :class:`Table` with a row for each group of equal ``labels``.
 
     >>> row = {"model": "vit", "images": 500, "mean": 0.5, "std": None, "n": 1, "seeds": [0]}

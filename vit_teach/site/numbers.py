@@ -1,10 +1,14 @@
-"""Recorded numbers as words, for the book's prose: no number is typed by hand."""
+"""Recorded numbers as words, for the prose of chapters 8 to 15: no number is typed by hand."""
+
+from collections.abc import Collection
 
 from .. import results
+from ..experiments.lab.cells import Experiment
 from ..experiments.lab.report import report, rows
+from ..results.summary import Card, Row, labelled
 
 
-def select(text, seeds=None):
+def select(text: str, seeds: Collection[int] | None = None) -> Row:
     """The row of means that ``text`` names, such as ``shuffle test_accuracy model=vit ...``.
 
     The words are an experiment, a metric and label=value pairs that leave one group of cards.
@@ -14,6 +18,11 @@ def select(text, seeds=None):
     >>> round(select("train test_accuracy cell=cifar-vit-20min")["mean"], 1)
     0.8
     """
+    return _mean(*_matching(text), seeds)
+
+
+def _matching(text: str) -> tuple[str, str, list[Card]]:
+    """The words, the metric they name and the recorded cards that fit them."""
     experiment, metric, *pairs = text.split()
     if not all("=" in pair for pair in pairs):
         raise ValueError(f"{text!r} must be: experiment metric label=value ...")
@@ -25,28 +34,25 @@ def select(text, seeds=None):
     if "cell" in wanted:
         name = wanted.pop("cell")
         cards = [card for card in cards if card["cell"] == name]
-    cards = [card for card in cards if _fits(card, wanted)]
+    return text, metric, [card for card in cards if _fits(card, wanted)]
+
+
+def _mean(text: str, metric: str, cards: list[Card], seeds: Collection[int] | None = None) -> Row:
+    """The one group of these cards as a row; ``ValueError`` unless there is exactly one."""
     if seeds is not None:
         cards = [card for card in cards if card["seed"] in seeds]
-    found = rows([_labelled(card) for card in cards], [metric])
+    found = rows([labelled(card) for card in cards], [metric])
     if len(found) != 1:
         raise ValueError(f"{text!r} fits {len(found)} groups of recorded cards; it must fit one")
     return found[0]
 
 
-def _fits(card, wanted):
+def _fits(card: Card, wanted: dict[str, str]) -> bool:
     labels = card["config"].get("labels", {})
     return all(str(labels.get(label)) == value for label, value in wanted.items())
 
 
-def _labelled(card):
-    """The card with labels, so that cards of a single training count as a group too."""
-    if "labels" in card["config"]:
-        return card
-    return {**card, "config": {**card["config"], "labels": {"cell": card["cell"]}}}
-
-
-def quote(text):
+def quote(text: str) -> str:
     """The recorded result that ``text`` names, as words with its spread or its single seed.
 
     Raises ``ValueError`` if the text names no recorded result.
@@ -61,7 +67,7 @@ def quote(text):
     return results.percent(select(text))
 
 
-def gap(text):
+def gap(text: str) -> str:
     """The difference of two recorded results in points, the first minus the second.
 
     ``text`` is an experiment and a metric, then the labels of the one; then those of the other.
@@ -75,13 +81,14 @@ def gap(text):
     if not semicolon:
         raise ValueError(f"{text!r} must name two results with a semicolon between them")
     second = " ".join([*first.split()[:2], second])
-    shared = set(select(first)["seeds"]) & set(select(second)["seeds"]) or None
-    difference = select(first, shared)["mean"] - select(second, shared)["mean"]
+    one, other = _matching(first), _matching(second)  # each experiment's cards are read once
+    shared = set(_mean(*one)["seeds"]) & set(_mean(*other)["seeds"]) or None
+    difference = _mean(*one, shared)["mean"] - _mean(*other, shared)["mean"]
     points = round(100 * difference, 1) + 0.0  # adding 0.0 turns a rounded -0.0 into 0.0
     return f"{points:.1f} points".replace("-", "\N{MINUS SIGN}")
 
 
-def coverage(experiment):
+def coverage(experiment: Experiment) -> str:
     """How much of an experiment is recorded and what it took, as words.
 
     >>> from vit_teach.experiments import find

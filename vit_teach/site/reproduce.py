@@ -6,17 +6,20 @@ Everything is read from the result cards and from the pages themselves, so it gr
 import html
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from .. import results
 from ..experiments.lab.report import core_hours
 from ..paths import RESULTS, ROOT
+from ..results.summary import Card
 from ..results.tables import Table
 
 METRICS = {"validation": "val_accuracy", "test": "test_accuracy"}
 
 
-def recorded_by_experiment(folder=RESULTS):
+def recorded_by_experiment(folder: str | Path = RESULTS) -> dict[str, list[Card]]:
     """The cards under ``folder`` as lists by the name of their experiment, in order of file name.
 
     Raises ``FileNotFoundError`` for a missing folder.
@@ -24,13 +27,13 @@ def recorded_by_experiment(folder=RESULTS):
     >>> "train" in recorded_by_experiment()
     True
     """
-    found = {}
+    found: dict[str, list[Card]] = {}
     for card in results.read_cards(folder):
         found.setdefault(card["experiment"], []).append(card)
     return found
 
 
-def overview(found, book=ROOT / "book"):
+def overview(found: dict[str, list[Card]], book: str | Path = ROOT / "book") -> Table:
     """One row per experiment: cells, seeds, time, data, processor, pages; a :class:`Table`.
 
     ``found`` is what :func:`recorded_by_experiment` returns. Time is processor time: seconds times
@@ -55,7 +58,7 @@ def overview(found, book=ROOT / "book"):
     return Table("experiment", columns, rows, "What is recorded, by experiment")
 
 
-def pages_using(name, cards, book=ROOT / "book"):
+def pages_using(name: str, cards: list[Card], book: str | Path = ROOT / "book") -> list[str]:
     """Titles of the pages of ``book`` that read the cards of experiment ``name``, sorted by file.
 
     A page reads them through ``recorded("NAME")`` or ``so_far("NAME")``, through a role such as
@@ -74,11 +77,12 @@ def pages_using(name, cards, book=ROOT / "book"):
     for path in sorted([*Path(book).rglob("*.ipynb"), *Path(book).rglob("*.md")]):
         text = _text(path)
         if any(re.search(pattern, text) for pattern in patterns):
-            titles.append(re.search(r"^# (.+)$", text, re.MULTILINE).group(1))
+            title = re.search(r"^# (.+)$", text, re.MULTILINE)
+            titles.append(title.group(1) if title else path.stem)
     return titles
 
 
-def _text(path):
+def _text(path: Path) -> str:
     """What a page says, its code included."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
@@ -96,13 +100,13 @@ class Details:
     True
     """
 
-    def __init__(self, found):
+    def __init__(self, found: dict[str, list[Card]]) -> None:
         self.parts = [
             (name, _question(name), _command(name), _results(cards), _cells(cards))
             for name, cards in found.items()
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = []
         for name, question, command, *tables in self.parts:
             lines += [name, question, command, *map(str, tables), ""]
@@ -110,7 +114,7 @@ class Details:
 
     __repr__ = __str__
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         parts = []
         for name, question, command, means, cells in self.parts:
             parts.append(
@@ -120,21 +124,21 @@ class Details:
         return "\n".join(parts)
 
 
-def _folded(table):
+def _folded(table: Table) -> str:
     title = f"{html.escape(table.caption)} ({len(table.rows)})"
     # A box of its own scrolls sideways on a phone; tabindex lets the keyboard scroll it too.
     box = f'<div style="overflow-x:auto" tabindex="0">{table._repr_html_()}</div>'
     return f"<details><summary>{title}</summary>{box}</details>"
 
 
-def _declared(name):
+def _declared(name: str) -> int | None:
     """The number of cells that an experiment declares; None for single trainings."""
     from ..experiments import EXPERIMENTS
 
     return len(EXPERIMENTS[name].cells(quick=False)) if name in EXPERIMENTS else None
 
 
-def _question(name):
+def _question(name: str) -> str:
     from ..experiments import EXPERIMENTS
 
     if name in EXPERIMENTS:
@@ -142,21 +146,21 @@ def _question(name):
     return "Single trainings, each with its own command."
 
 
-def _command(name):
+def _command(name: str) -> str:
     if _declared(name):
         return f"All cells that have no card yet: python -m vit_teach.experiments run {name}"
     return "The command of each stands in the table of its cells."
 
 
-def _labels(card):
+def _labels(card: Card) -> str:
     """What a card's result is a result of: its labels, or its own name."""
     labels = card["config"].get("labels") or {}
     return ", ".join(f"{key} {value}" for key, value in labels.items()) or card["cell"]
 
 
-def _results(cards):
+def _results(cards: list[Card]) -> Table:
     """Mean and spread over seeds for each group of equal labels."""
-    groups = {}
+    groups: dict[str, list[Card]] = {}
     for card in cards:
         if card["status"] == "complete":
             groups.setdefault(_labels(card), []).append(card)
@@ -167,14 +171,14 @@ def _results(cards):
     return Table("what", list(METRICS), rows, "Accuracies, mean and spread over seeds")
 
 
-def _accuracy(group, metric):
+def _accuracy(group: list[Card], metric: str) -> str:
     if any(card["metrics"].get(metric) is None for card in group):
         return "not looked at"
     (row,) = results.summarise(group, by=("experiment",), metric=metric)
     return results.percent(row)
 
 
-def _cells(cards):
+def _cells(cards: list[Card]) -> Table:
     """One row per card, whatever its status."""
     rows = []
     for card in cards:
@@ -193,17 +197,17 @@ def _cells(cards):
     return Table("cell", columns, rows, "Every card")
 
 
-def _time(card):
+def _time(card: Card) -> str:
     """How long the training took; for a shared one where its time is counted."""
     if "same_training_as" in card:
         return f"as {card['same_training_as']}"
     return f"{card['train']['wall_s'] / 60:.1f} min, {_threads(card['train']['threads'])}"
 
 
-def _threads(number):
+def _threads(number: int) -> str:
     return "1 thread" if number == 1 else f"{number} threads"
 
 
-def _listed(values):
+def _listed(values: Iterable[Any]) -> str:
     """Different values once each, sorted, as text."""
     return ", ".join(map(str, sorted(set(values))))

@@ -1,14 +1,14 @@
-"""Multi-head self-attention, by hand and through PyTorch's fused kernel.
+"""Multi-head self-attention, by hand and through PyTorch's fused kernel: chapter 5.
 
-Source: ViT paper, appendix A, equations 5 to 8.
+Source: ViT paper (arXiv 2010.11929), appendix A, equations 5 to 8.
 """
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 
-def attention_weights(q, k):
+def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     """How much each query looks at each key: softmax(q k^T / sqrt(h)), equation 6.
 
     ``q`` and ``k`` are (..., T, h). Returns (..., T, T); each row is non-negative and sums to 1.
@@ -20,7 +20,7 @@ def attention_weights(q, k):
     return scores.softmax(dim=-1)  # (..., T, T)
 
 
-def attend(q, k, v):
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Mix the values by the attention weights: A v, equation 7.
 
     ``q``, ``k`` and ``v`` are (..., T, h). Returns (..., T, h).
@@ -31,7 +31,7 @@ def attend(q, k, v):
     return attention_weights(q, k) @ v  # (..., T, h)
 
 
-def prefers_fused(x):
+def prefers_fused(x: Tensor) -> bool:
     """Whether PyTorch's fused kernel is the faster path for a tensor like ``x``.
 
     On a CPU in bfloat16 the kernel's backward pass is several times slower than the three plain
@@ -57,7 +57,14 @@ class MultiHeadAttention(nn.Module):
     torch.Size([2, 5, 12])
     """
 
-    def __init__(self, dim, num_heads, qkv_bias=True, dropout=0.0, fused=None):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        qkv_bias: bool = True,
+        dropout: float = 0.0,
+        fused: bool | None = None,
+    ) -> None:
         super().__init__()
         if num_heads < 1 or dim % num_heads:
             raise ValueError(f"dim={dim} must be divisible by num_heads={num_heads}")
@@ -66,7 +73,9 @@ class MultiHeadAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x, out=None, name="attn"):
+    def forward(
+        self, x: Tensor, out: dict[str, Tensor] | None = None, name: str = "attn"
+    ) -> Tensor:
         batch, tokens, dim = x.shape
         qkv = self.qkv(x)  # (B, T, 3D), rows ordered q, k, v, and by head inside each
         qkv = qkv.view(batch, tokens, 3, self.num_heads, dim // self.num_heads)  # (B, T, 3, H, h)

@@ -1,16 +1,17 @@
-"""From patches to vectors that know their place: projection and position embeddings.
+"""From patches to vectors that know their place: chapter 3 (projection), chapter 4 (positions).
 
-Sources: ViT paper, sections 3.1 and 3.2 and equation 1; the fixed tables follow
-"Attention is all you need" (1-D) and "Better plain ViT baselines" (2-D).
+Sources: ViT paper (arXiv 2010.11929), section 3.1, equation 1, section 3.2 (resizing the table)
+and appendix D.4 (kinds of positions); the fixed tables follow "Attention is all you need" (1-D) and
+"Better plain ViT baselines" (2-D).
 """
 
 import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from .patches import grid_size, to_pair
+from .patches import Size, grid_size, to_pair
 
 POSITIONS = ("learned", "sincos1d", "sincos2d", "none")
 RESIZE_RULES = ("google", "timm", "timm-npz", "torchvision", "hf")
@@ -29,30 +30,32 @@ class PatchEmbedding(nn.Module):
     torch.Size([2, 6, 16])
     """
 
-    def __init__(self, image_size, patch_size, in_channels, embed_dim):
+    def __init__(
+        self, image_size: Size, patch_size: Size, in_channels: int, embed_dim: int
+    ) -> None:
         super().__init__()
         self.image_size = to_pair(image_size, "image_size")
         self.grid_size = grid_size(image_size, patch_size)
         patch = to_pair(patch_size, "patch_size")
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch, stride=patch)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         check_image_size(images, self.image_size)
         x = self.proj(images)  # (B, D, H/P, W/P)
         return x.flatten(2).transpose(1, 2)  # (B, N, D)
 
 
-def check_image_size(images, image_size):
+def check_image_size(images: Tensor, image_size: Size) -> None:
     """Raise ``ValueError`` unless ``images`` (B, C, H, W) is ``image_size`` = (H, W) in pixels.
 
     >>> check_image_size(torch.zeros(1, 3, 8, 12), (8, 12))
     """
-    if images.ndim != 4 or tuple(images.shape[2:]) != tuple(image_size):
-        height, width = image_size
+    height, width = to_pair(image_size, "image_size")
+    if images.ndim != 4 or tuple(images.shape[2:]) != (height, width):
         raise ValueError(f"images of shape {tuple(images.shape)} must be (B, C, {height}, {width})")
 
 
-def sincos_1d(length, dim):
+def sincos_1d(length: int, dim: int) -> Tensor:
     """Fixed sine and cosine table over the patch number, as in the original Transformer.
 
     Returns (length, dim): the first half of each row holds sines, the second cosines, at
@@ -70,7 +73,7 @@ def sincos_1d(length, dim):
     return torch.cat([angle.sin(), angle.cos()], dim=1).float()  # (length, dim)
 
 
-def sincos_2d(grid, dim):
+def sincos_2d(grid: Size, dim: int) -> Tensor:
     """Fixed sine and cosine table over rows and columns.
 
     ``grid`` is (gh, gw) in patches. Returns (gh * gw, dim): a quarter each of sin x, cos x, sin y,
@@ -89,7 +92,7 @@ def sincos_2d(grid, dim):
     return torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], dim=1).float()  # (N, dim)
 
 
-def fixed_table(position, grid, dim, prefix_tokens):
+def fixed_table(position: str, grid: tuple[int, int], dim: int, prefix_tokens: int) -> Tensor:
     """A sine-cosine table for ``position`` "sincos1d" or "sincos2d", (1, prefix_tokens + N, dim).
 
     The class token's row is zero: it has no place in the image.
@@ -101,7 +104,9 @@ def fixed_table(position, grid, dim, prefix_tokens):
     return F.pad(table, (0, 0, prefix_tokens, 0))[None]  # (1, prefix_tokens + N, dim)
 
 
-def resize_positions(table, old_grid, new_grid, rule="google", prefix_tokens=1):
+def resize_positions(
+    table: Tensor, old_grid: Size, new_grid: Size, rule: str = "google", prefix_tokens: int = 1
+) -> Tensor:
     """Resize a position table to another grid of patches, by the rule of one library.
 
     ``table`` is (1, prefix_tokens + N, D) for ``old_grid`` = (gh, gw) in patches; the first
@@ -139,11 +144,12 @@ def resize_positions(table, old_grid, new_grid, rule="google", prefix_tokens=1):
     return torch.cat([prefix, patches], dim=1)  # (1, prefix_tokens + N', D)
 
 
-def init_projection(conv):
+def init_projection(conv: nn.Conv2d) -> None:
     """Draw a patch projection's weights as Google's code does: normal, variance 1 / fan-in.
 
     >>> init_projection(nn.Conv2d(3, 8, 4))
     """
     fan_in = conv.in_channels * math.prod(conv.kernel_size)
     nn.init.trunc_normal_(conv.weight, std=fan_in**-0.5)
-    nn.init.zeros_(conv.bias)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)

@@ -1,10 +1,10 @@
-"""One Transformer encoder block, pre-norm.
+"""One Transformer encoder block, pre-norm: chapter 6.
 
-Source: ViT paper, section 3.1, equations 2 and 3.
+Source: ViT paper (arXiv 2010.11929), section 3.1, equations 2 and 3.
 """
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from .attention import MultiHeadAttention
 
@@ -24,13 +24,13 @@ class Mlp(nn.Module):
     torch.Size([2, 5, 8])
     """
 
-    def __init__(self, dim, hidden_dim, dropout=0.0):
+    def __init__(self, dim: int, hidden_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.dropout(F.gelu(self.fc1(x)))  # (B, T, M)
         return self.dropout(self.fc2(x))  # (B, T, D)
 
@@ -47,14 +47,16 @@ class EncoderBlock(nn.Module):
     torch.Size([2, 5, 12])
     """
 
-    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+    def __init__(self, dim: int, num_heads: int, mlp_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.attn = MultiHeadAttention(dim, num_heads, dropout=dropout)
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.mlp = Mlp(dim, mlp_dim, dropout)
 
-    def forward(self, x, out=None, name="block"):
+    def forward(
+        self, x: Tensor, out: dict[str, Tensor] | None = None, name: str = "block"
+    ) -> Tensor:
         attn = self.attn(self.norm1(x), out, f"{name}.attn")  # (B, T, D)
         x = x + attn  # (B, T, D), equation 2
         mlp = self.mlp(self.norm2(x))  # (B, T, D)
@@ -64,7 +66,7 @@ class EncoderBlock(nn.Module):
         return x
 
 
-def init_linear(module, scheme="normal"):
+def init_linear(module: nn.Module, scheme: str = "normal") -> None:
     """Draw a block's weights anew: all matrices by ``scheme``, all biases zero.
 
     "normal": truncated normal of standard deviation 0.02, as in timm. "xavier": Xavier-uniform, as

@@ -1,17 +1,18 @@
-"""The Vision Transformer: patches in, class scores out.
+"""The Vision Transformer, patches in and class scores out: chapter 6.
 
-Source: "An image is worth 16x16 words" (Dosovitskiy et al., arXiv 2010.11929), section 3.1.
+Source: "An image is worth 16x16 words" (Dosovitskiy et al., arXiv 2010.11929), section 3.1, with
+the sizes of its Table 1; the new head for fine-tuning is section 3.2 (chapter 12).
 Parameters carry timm's names and shapes, so weights move between the two without renaming.
 """
 
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .embedding import POSITIONS, PatchEmbedding, fixed_table, init_projection
 from .encoder import LAYER_NORM_EPS, EncoderBlock, init_linear
-from .patches import grid_size, to_pair
+from .patches import Size, grid_size, to_pair
 
 POOLS = ("cls", "mean")
 
@@ -31,21 +32,21 @@ class ViTConfig:
     ((8, 6), 48, 49, 32, 384)
     """
 
-    image_size: int | tuple[int, int] = 224
-    patch_size: int | tuple[int, int] = 16
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    position: str = "learned"
-    pool: str = "cls"
-    class_token: bool = True
-    fc_norm: bool = False
-    dropout: float = 0.0
+    image_size: Size = 224  # (H, W) in pixels
+    patch_size: Size = 16  # (PH, PW) in pixels; must tile the image
+    in_channels: int = 3  # C: 3 for colour, 1 for grey
+    num_classes: int = 1000  # K, the length of the logits
+    embed_dim: int = 768  # D, the width of every token
+    depth: int = 12  # L, the number of encoder blocks
+    num_heads: int = 12  # H, heads of attention; must divide embed_dim
+    mlp_ratio: float = 4.0  # the MLP's hidden width as a multiple of embed_dim
+    position: str = "learned"  # what says where a patch lay; one of POSITIONS
+    pool: str = "cls"  # what the classifier reads; one of POOLS
+    class_token: bool = True  # whether a class token is put before the patches
+    fc_norm: bool = False  # whether the last LayerNorm comes after the pooling
+    dropout: float = 0.0  # probability in training, after embedding, attention and MLP
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("image_size", "patch_size"):
             object.__setattr__(self, name, to_pair(getattr(self, name), name))
         grid_size(self.image_size, self.patch_size)
@@ -77,27 +78,27 @@ class ViTConfig:
                 fixed_table(self.position, (1, 1), self.embed_dim, 0)
 
     @property
-    def grid_size(self):
+    def grid_size(self) -> tuple[int, int]:
         """Patches down and across, (H / P, W / P)."""
         return grid_size(self.image_size, self.patch_size)
 
     @property
-    def num_patches(self):
+    def num_patches(self) -> int:
         """N, the number of patches."""
         return self.grid_size[0] * self.grid_size[1]
 
     @property
-    def num_tokens(self):
+    def num_tokens(self) -> int:
         """T, the length of the sequence: the patches and, where there is one, the class token."""
         return self.num_patches + int(self.class_token)
 
     @property
-    def head_dim(self):
+    def head_dim(self) -> int:
         """h = D / H, the width of one head."""
         return self.embed_dim // self.num_heads
 
     @property
-    def mlp_dim(self):
+    def mlp_dim(self) -> int:
         """M, the hidden width of the MLP."""
         return int(self.embed_dim * self.mlp_ratio)
 
@@ -120,7 +121,9 @@ class VisionTransformer(nn.Module):
     (torch.Size([2, 1000]), torch.Size([2, 3, 5, 5]))
     """
 
-    def __init__(self, config):
+    pos_embed: Tensor | None  # (1, T, D)
+
+    def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config
         dim = config.embed_dim
@@ -139,7 +142,7 @@ class VisionTransformer(nn.Module):
         init_linear(self.blocks)
         self.reset_head(config.num_classes)
 
-    def build_embedding(self, config):
+    def build_embedding(self, config: ViTConfig) -> nn.Module:
         """Make the module that turns images (B, C, H, W) into patch vectors (B, N, D)."""
         embedding = PatchEmbedding(
             config.image_size, config.patch_size, config.in_channels, config.embed_dim
@@ -147,7 +150,7 @@ class VisionTransformer(nn.Module):
         init_projection(embedding.proj)
         return embedding
 
-    def build_positions(self):
+    def build_positions(self) -> None:
         """Make ``pos_embed`` (1, T, D): a parameter if learned, a constant if fixed, else None."""
         config = self.config
         if config.position == "learned":
@@ -160,7 +163,7 @@ class VisionTransformer(nn.Module):
             table = fixed_table(config.position, config.grid_size, config.embed_dim, prefix)
             self.register_buffer("pos_embed", table)
 
-    def reset_head(self, num_classes):
+    def reset_head(self, num_classes: int) -> None:
         """Replace the classifier by a zero-initialised one for ``num_classes`` (section 3.2).
 
         ``config`` is changed to match. Raises ``ValueError`` unless ``num_classes`` is positive.
@@ -170,7 +173,7 @@ class VisionTransformer(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def embed(self, images, out=None):
+    def embed(self, images: Tensor, out: dict[str, Tensor] | None = None) -> Tensor:
         """Images (B, C, H, W) to tokens (B, T, D) that carry their positions: equation 1."""
         x = self.patch_embed(images)  # (B, N, D)
         if out is not None:
@@ -181,13 +184,13 @@ class VisionTransformer(nn.Module):
             x = x + self.pos_embed  # (B, T, D)
         return self.dropout(x)  # (B, T, D)
 
-    def pool(self, x):
+    def pool(self, x: Tensor) -> Tensor:
         """Tokens (B, T, D) to one vector for each image (B, D)."""
         if self.config.pool == "cls":
             return x[:, 0]  # (B, D)
         return x[:, int(self.config.class_token) :].mean(dim=1)  # (B, D), patch tokens only
 
-    def features(self, images, out=None):
+    def features(self, images: Tensor, out: dict[str, Tensor] | None = None) -> Tensor:
         """Images (B, C, H, W) to the vectors (B, D) that the classifier reads: y of equation 4."""
         x = self.embed(images, out)  # (B, T, D)
         if out is not None:
@@ -200,20 +203,22 @@ class VisionTransformer(nn.Module):
             out.update({"norm": x, "pooled": pooled})
         return pooled
 
-    def forward(self, images, intermediates=False):
-        out = {} if intermediates else None
+    def forward(
+        self, images: Tensor, intermediates: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        out: dict[str, Tensor] | None = {} if intermediates else None
         logits = self.head(self.features(images, out))  # (B, K)
-        if intermediates:
+        if out is not None:
             out["logits"] = logits
             return logits, out
         return logits
 
 
-def _released(name, patch, dim, depth, heads):
+def _released(name: str, patch: int, dim: int, depth: int, heads: int) -> dict[str, ViTConfig]:
     return {name: ViTConfig(patch_size=patch, embed_dim=dim, depth=depth, num_heads=heads)}
 
 
-def _cifar(name, dim, depth, heads, patch=4):
+def _cifar(name: str, dim: int, depth: int, heads: int, patch: int = 4) -> dict[str, ViTConfig]:
     """A size for 32-pixel images: MLP twice as wide, the patch tokens averaged."""
     config = ViTConfig(
         image_size=32, patch_size=patch, num_classes=10, embed_dim=dim, depth=depth,

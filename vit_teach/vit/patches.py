@@ -1,12 +1,17 @@
-"""An image as a sequence of patches, and back.
+"""An image as a sequence of patches, and back: chapter 2.
 
-Source: section 3.1 of the ViT paper (arXiv 2010.11929).
+Source: ViT paper (arXiv 2010.11929), section 3.1.
 """
 
+from collections.abc import Sequence
+
+from torch import Tensor
+
+Size = int | Sequence[int]  # one side, or (height, width)
 ORDERS = ("cpp", "ppc")
 
 
-def to_pair(size, name="size"):
+def to_pair(size: Size, name: str = "size") -> tuple[int, int]:
     """Read a size given as one integer or as (height, width).
 
     Raises ``ValueError`` unless both numbers are positive integers.
@@ -21,7 +26,7 @@ def to_pair(size, name="size"):
     return pair
 
 
-def grid_size(image_size, patch_size):
+def grid_size(image_size: Size, patch_size: Size) -> tuple[int, int]:
     """Number of patches down and across: ``(H / P, W / P)``, as integers.
 
     Sizes are in pixels, an integer or (height, width). Raises ``ValueError`` if the patches do not
@@ -37,7 +42,7 @@ def grid_size(image_size, patch_size):
     return image[0] // patch[0], image[1] // patch[1]
 
 
-def patchify(images, patch_size, order="cpp"):
+def patchify(images: Tensor, patch_size: Size, order: str = "cpp") -> Tensor:
     """Cut images into a sequence of flattened patches, row by row.
 
     ``images`` is (B, C, H, W). ``patch_size`` is P or (PH, PW) in pixels. ``order`` says how one
@@ -62,7 +67,9 @@ def patchify(images, patch_size, order="cpp"):
     return x.reshape(batch, gh * gw, channels * ph * pw)  # (B, N, C PH PW)
 
 
-def unpatchify(patches, patch_size, image_size, channels=3, order="cpp"):
+def unpatchify(
+    patches: Tensor, patch_size: Size, image_size: Size, channels: int = 3, order: str = "cpp"
+) -> Tensor:
     """Put flattened patches back together: the inverse of :func:`patchify`, bit for bit.
 
     ``patches`` is (B, N, C * PH * PW); sizes are in pixels. Returns (B, C, H, W). Raises
@@ -91,7 +98,7 @@ def unpatchify(patches, patch_size, image_size, channels=3, order="cpp"):
     return x.reshape(-1, channels, height, width)  # (B, C, H, W)
 
 
-def _inside(order, channel, row, column):
+def _inside(order: str, channel: int, row: int, column: int) -> tuple[int, int, int]:
     """The three axes inside a patch, in the given order of flattening."""
     if order not in ORDERS:
         raise ValueError(f"order={order!r} must be one of {ORDERS}")

@@ -1,13 +1,17 @@
-"""What a recorded experiment is: a list of cells, each one training run written down in full.
+"""What a recorded experiment is: a list of cells, each one training written down. Chapter 11.
 
 An experiment is a short module that declares its cells with :func:`cell`. To ask your own
 question, copy one of them, change the lists at its top, and add it to ``EXPERIMENTS``.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ... import zoo
+from ...data.imageset import ImageSet
 from ...train.config import TrainConfig
 from ...vit.embedding import RESIZE_RULES
 from ...vit.encoder import INITS
@@ -15,11 +19,13 @@ from .images import CLASSES, DATA
 from .wrappers import PERMUTATIONS
 
 BATCH = 128
-LOOK_EVERY = 45_000  # training images between two looks at the validation images
+EVALUATE_EVERY = 45_000  # training images between two evaluations on the validation images
+
+Models = dict[str, tuple[str, dict[str, Any]]]  # a name: a preset and fields that differ
 
 # The models that are compared: a preset and the fields that differ from it. The first five need
 # nearly the same number of multiply-adds (11 million).
-MODELS = {
+MODELS: Models = {
     "vit": ("CIFAR-ViT-Mini", {}),
     "overlap": ("CIFAR-Hybrid-Mini", {"stem": "overlap", "depth": 4}),
     "cct": ("CIFAR-Hybrid-Mini", {"stem": "cct", "depth": 2}),
@@ -31,7 +37,7 @@ MODELS = {
     "vit-class-token": ("CIFAR-ViT-Mini", {"pool": "cls", "class_token": True}),
 }
 # Models that are small enough to train while a reader waits, for the quick forms.
-QUICK_MODELS = {
+QUICK_MODELS: Models = {
     "vit": ("CIFAR-ViT-Nano", {}),
     "hybrid": ("CIFAR-Hybrid-Nano", {}),
     "cnn": ("CIFAR-ResNet-Nano", {}),
@@ -59,10 +65,10 @@ class Cell:
     'vit-s2'
     """
 
-    labels: dict
+    labels: dict[str, Any]
     preset: str
     train: TrainConfig
-    changes: dict = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
     n: int | None = None
     data: str = "cifar10"
     permutation: str = "none"
@@ -71,10 +77,10 @@ class Cell:
     rate_factor: float = 1.0
     test: bool = True
     classes: str | None = None
-    start: "Cell | None" = None
+    start: Cell | None = None
     rule: str = "google"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.permutation not in PERMUTATIONS:
             raise ValueError(f"permutation={self.permutation!r} must be one of {PERMUTATIONS}")
         if self.init not in INITS:
@@ -89,31 +95,31 @@ class Cell:
             raise ValueError(f"train={self.train!r} must give its length in steps")
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The labels and the seed, such as ``vit-500-s0``: unique in its experiment."""
         return "-".join([*map(str, self.labels.values()), f"s{self.seed}"])
 
     @property
-    def seed(self):
+    def seed(self) -> int:
         """What starts every random choice of the run, the choice of a subset included."""
         return self.train.seed
 
     @property
-    def images(self):
+    def images(self) -> int:
         """Training images seen, each time counted."""
-        return self.train.steps * self.train.batch_size
+        return (self.train.steps or 0) * self.train.batch_size
 
-    def config(self, num_classes=None):
+    def config(self, num_classes: int | None = None) -> zoo.Config:
         """The model's configuration; ``num_classes`` defaults to that of the cell's images."""
         if num_classes is None:
             num_classes = len(CLASSES[self.classes]) if self.classes else 10
         return zoo.preset(self.preset, num_classes=num_classes, **self.changes)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """The cell as plain values: what its card holds under "config"."""
         left_out = ("steps", "epochs", "minutes", "seed", "device", "threads", "compile")
         recipe = {k: v for k, v in asdict(self.train).items() if k not in left_out}
-        more = {"classes": list(CLASSES[self.classes])} if self.classes else {}
+        more: dict[str, Any] = {"classes": list(CLASSES[self.classes])} if self.classes else {}
         if self.start is not None:
             start = {**self.start.settings(), "steps": self.start.train.steps, "rule": self.rule}
             more["start"] = {"seed": self.start.seed, **start}
@@ -128,7 +134,7 @@ class Cell:
         }
 
 
-def nothing_more(model, cell, validation_set):
+def nothing_more(model: Any, cell: Any, validation_set: Any) -> dict[str, float]:
     """Measure no more than the accuracies that every card holds.
 
     >>> nothing_more(None, None, None)
@@ -151,13 +157,30 @@ class Experiment:
 
     name: str
     question: str
-    cells: Callable
-    measure: Callable = nothing_more
+    cells: Callable[[bool], list[Cell]]
+    measure: Callable[[Any, Cell, ImageSet], dict[str, float]] = nothing_more
 
 
-def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cifar10",
-         permutation="none", init="normal", test=None, tuned=True, changes=None, classes=None,
-         start=None, rule="google", rate_factor=1.0, **train):  # fmt: skip
+def cell(
+    model: str,
+    images: int,
+    *,
+    models: Models = MODELS,
+    labels: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    n: int | None = None,
+    data: str = "cifar10",
+    permutation: str = "none",
+    init: str = "normal",
+    test: bool | None = None,
+    tuned: bool | str = True,
+    changes: Mapping[str, Any] | None = None,
+    classes: str | None = None,
+    start: Cell | None = None,
+    rule: str = "google",
+    rate_factor: float = 1.0,
+    **train: Any,
+) -> Cell:
     """A :class:`Cell` for the model of this name that sees ``images`` training images.
 
     ``labels`` come after the model's name; ``tuned`` takes the learning rate that was chosen for
@@ -177,7 +200,7 @@ def cell(model, images, *, models=MODELS, labels=None, seed=0, n=None, data="cif
         train.setdefault("optimizer", "adamw")
     batch = train.setdefault("batch_size", BATCH)
     test = data != "any" if test is None else test
-    train.setdefault("evaluations", 1 if data == "any" else max(2, images // LOOK_EVERY))
+    train.setdefault("evaluations", 1 if data == "any" else max(2, images // EVALUATE_EVERY))
     return Cell(
         {"model": model, **(labels or {})},
         preset,

@@ -1,12 +1,20 @@
 """The images of a cell: the same validation images for all, nested subsets. Chapter 11."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 
 from ... import data
 from ...data.drawn import shapes
+from ...data.imageset import ImageSet
+
+if TYPE_CHECKING:
+    from .cells import Cell
 
 # Two halves of the ten classes, by even and odd number, for transfer from the one to the other.
 CLASSES = {"source": (0, 2, 4, 6, 8), "target": (1, 3, 5, 7, 9)}
@@ -15,7 +23,7 @@ QUICK_VALIDATION = 2000  # the same for the quick forms, which leave the test se
 DATA = ("cifar10", "any", "corner")
 
 
-def load_sets(cell):
+def load_sets(cell: Cell) -> tuple[ImageSet, ImageSet, ImageSet]:
     """The (training, validation, test) ``ImageSet`` of a cell; subsets of one seed are nested.
 
     The validation images are the same in every cell. Raises ``FileNotFoundError`` where the cell
@@ -25,16 +33,16 @@ def load_sets(cell):
     >>> [len(images) for images in load_sets(cell("vit", 128, n=500, data="corner"))]
     [500, 1000, 2000]
     """
-    sets = base_sets(cell.data)
+    train, validation, test = base_sets(cell.data)
     if cell.classes is not None:
-        sets = [of_classes(images, CLASSES[cell.classes]) for images in sets]
-    train, validation, test = sets
+        kept = CLASSES[cell.classes]
+        train, validation, test = (of_classes(part, kept) for part in (train, validation, test))
     if cell.n is not None:
         train = train.subset(min(cell.n, len(train)), seed=cell.seed)
     return train, validation, test
 
 
-def of_classes(images, labels):
+def of_classes(images: ImageSet, labels: Sequence[int]) -> ImageSet:
     """The images with these labels (ascending), and the labels numbered anew from 0.
 
     >>> few = of_classes(shapes(100, seed=0), (1, 3, 5))
@@ -48,7 +56,7 @@ def of_classes(images, labels):
 
 
 @cache
-def base_sets(name):
+def base_sets(name: str) -> tuple[ImageSet, ImageSet, ImageSet]:
     """The (training, validation, test) images that the cells with this ``data`` share, read once.
 
     >>> [len(images) for images in base_sets("corner")]

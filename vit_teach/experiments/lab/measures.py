@@ -1,4 +1,4 @@
-"""What is measured on a trained model besides its accuracy, on validation images.
+"""What is measured on a trained model besides its accuracy, on validation images. Chapter 10.
 
 Each function takes (model, cell, validation_set) and returns numbers by name, for the card.
 """
@@ -6,15 +6,19 @@ Each function takes (model, cell, validation_set) and returns numbers by name, f
 from dataclasses import replace
 
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ...data.drawn import shapes
+from ...data.imageset import ImageSet
 from ...train.evaluation import evaluate
+from ...vit.patches import to_pair
+from .cells import Cell
 from .wrappers import PERMUTATIONS, Permuted
 
 SHIFTS = tuple(range(9))  # pixels
 
 
-def moved(images, pixels):
+def moved(images: Tensor, pixels: int) -> Tensor:
     """Pictures (B, C, H, W) moved to the right; what comes in at the left is a mirror image.
 
     Raises ``ValueError`` unless ``pixels`` is from 0 to the width - 1.
@@ -30,7 +34,7 @@ def moved(images, pixels):
     return padded[..., :width].to(images.dtype)  # (B, C, H, W)
 
 
-def under_shift(model, cell, validation_set):
+def under_shift(model: nn.Module, cell: Cell, validation_set: ImageSet) -> dict[str, float]:
     """Accuracy on pictures moved by 0 to 8 pixels: ``shift_0_accuracy`` and so on."""
     found = {}
     for pixels in SHIFTS:
@@ -39,21 +43,21 @@ def under_shift(model, cell, validation_set):
     return found
 
 
-def under_permutation(model, cell, validation_set):
+def under_permutation(model: nn.Module, cell: Cell, validation_set: ImageSet) -> dict[str, float]:
     """Accuracy of a plainly trained model on permuted pictures: ``tested_patches_accuracy``, ...
 
     A model that was trained on permuted pictures is not measured again: the result is empty.
     """
     if cell.permutation != "none":
         return {}
-    size = tuple(validation_set.images.shape[2:])
+    size = to_pair(tuple(validation_set.images.shape[2:]))
     return {
         f"tested_{kind}_accuracy": evaluate(Permuted(model, kind, size), validation_set)[0]
         for kind in PERMUTATIONS[1:]
     }
 
 
-def shuffle_and_shift(model, cell, validation_set):
+def shuffle_and_shift(model: nn.Module, cell: Cell, validation_set: ImageSet) -> dict[str, float]:
     """Both :func:`under_permutation` and :func:`under_shift`, for a plainly trained model.
 
     A quick form leaves them out, to be quick.
@@ -66,7 +70,7 @@ def shuffle_and_shift(model, cell, validation_set):
     }
 
 
-def shift_or_corner(model, cell, validation_set):
+def shift_or_corner(model: nn.Module, cell: Cell, validation_set: ImageSet) -> dict[str, float]:
     """For a model of the corner world its accuracy in the other corners, else under shift."""
     if cell.data != "corner":
         return under_shift(model, cell, validation_set)

@@ -1,4 +1,4 @@
-"""Weights that several cells start from: trained once, kept, and made again when they are gone.
+"""Weights that several cells start from: trained once, kept, made again if gone. Chapter 12.
 
 A cell's ``start`` is another cell. Its trained weights lie in a file whose name holds a digest of
 everything that made them, so weights of other settings or other images are never taken for them.
@@ -8,21 +8,27 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
+from torch import Tensor, nn
 
 from ... import weights
+from ...data.imageset import ImageSet
 from ...train.evaluation import evaluate
 from ...train.loop import train
 from ...vit.embedding import resize_positions
+from .cells import Cell
 from .images import load_sets
 from .wrappers import build_model
 
 HEADS = ("head.", "fc.")  # how the classifier's weights are called: of a ViT, of a ResNet
-_MADE = {}  # digest -> (weights, facts): of this process, for runs that keep no files
+_MADE: dict[
+    str, tuple[dict[str, Tensor], dict[str, Any]]
+] = {}  # digest -> (weights, facts): of this process, for runs that keep no files
 
 
-def digest(start, train_set):
+def digest(start: Cell, train_set: ImageSet) -> str:
     """12 hexadecimal digits that name a training: its settings, length, seed and images.
 
     >>> from vit_teach.experiments import cell
@@ -36,7 +42,9 @@ def digest(start, train_set):
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def start_weights(start, folder=None):
+def start_weights(
+    start: Cell, folder: str | Path | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights of the cell ``start`` after its training, and facts about it; trains if need be.
 
     Returns (state dict, {"start_val_accuracy", "start_seconds"}). ``folder`` keeps the weights for
@@ -64,14 +72,18 @@ def start_weights(start, folder=None):
     return weights.load(path).state_dict(), facts
 
 
-def _train(start, train_set, validation_set, folder):
+def _train(
+    start: Cell, train_set: ImageSet, validation_set: ImageSet, folder: str | Path | None
+) -> tuple[nn.Module, dict[str, Any]]:
     model = build_model(start, len(train_set.classes))
     model, history = train(model, train_set, validation_set, start.train, folder, quiet=True)
     accuracy = history.kept["val_accuracy"]
     return model, {"start_val_accuracy": accuracy, "start_seconds": history.seconds}
 
 
-def begin(model, cell, validation_set, folder=None):
+def begin(
+    model: nn.Module, cell: Cell, validation_set: ImageSet, folder: str | Path | None = None
+) -> dict[str, Any]:
     """Give ``model`` the weights that its cell starts from; returns what to note in the card.
 
     Without a ``start`` nothing happens. The classifier is taken over only if the classes are the
@@ -87,12 +99,13 @@ def begin(model, cell, validation_set, folder=None):
         return {}
     weights, found = start_weights(cell.start, folder)
     weights, found = dict(weights), dict(found)
-    inner = getattr(model, "model", model)  # inside the part that enlarges the images
+    inner: Any = getattr(model, "model", model)  # inside the part that enlarges the images
     if cell.start.classes != cell.classes:
         weights = {name: w for name, w in weights.items() if not name.startswith(HEADS)}
-    resized = cell.start.config().image_size != inner.config.image_size
+    before: Any = cell.start.config()  # of a ViT, where it is of another size
+    resized = before.image_size != inner.config.image_size
     if resized:
-        old, new = cell.start.config().grid_size, inner.config.grid_size
+        old, new = before.grid_size, inner.config.grid_size
         prefix, table = int(inner.config.class_token), weights["pos_embed"]
         weights["pos_embed"] = resize_positions(table, old, new, cell.rule, prefix)
         found["start_row_norm"] = row_norm(table, prefix)
@@ -105,7 +118,7 @@ def begin(model, cell, validation_set, folder=None):
     return found
 
 
-def row_norm(table, prefix_tokens=0):
+def row_norm(table: Tensor, prefix_tokens: int = 0) -> float:
     """The mean Euclidean length of the patches' rows of a position table (1, prefix + N, D).
 
     >>> import torch

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from ... import results
 from ...paths import RESULTS
+from .cells import Cell
 
 SWEEPS = ("long_rate", "learning_rate")  # the longer runs decide where there are any
 
 
-def with_chosen_rate(cell, folder=RESULTS):
+def with_chosen_rate(cell: Cell, folder: str | Path = RESULTS) -> Cell:
     """The cell with the learning rate that the cards in ``folder`` chose for its model.
 
     >>> from vit_teach.experiments import cell
@@ -25,7 +26,7 @@ def with_chosen_rate(cell, folder=RESULTS):
     return replace(cell, train=replace(cell.train, learning_rate=rate))
 
 
-def chosen_rate(model, folder=RESULTS):
+def chosen_rate(model: str, folder: str | Path = RESULTS) -> float:
     """The learning rate with the best validation accuracy among the cards of ``model``.
 
     The cards of the experiment long_rate decide where there are any, else those of learning_rate.
@@ -49,9 +50,9 @@ def chosen_rate(model, folder=RESULTS):
     )
 
 
-def _rates_tried(folder, model):
+def _rates_tried(folder: Path, model: str) -> dict[float, list[float]]:
     """The validation accuracies of a model's complete cards in ``folder`` by learning rate."""
-    rates = {}
+    rates: dict[float, list[float]] = {}
     for card in results.read_cards(folder) if folder.is_dir() else []:
         if card["status"] == "complete" and card["config"]["labels"]["model"] == model:
             rate = card["config"]["train"]["learning_rate"]

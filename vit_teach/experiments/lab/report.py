@@ -1,11 +1,19 @@
-"""What the cards of an experiment say: means, spread, and what is missing."""
+"""What the cards of an experiment say: means, spread, what is missing. Chapters 9 to 13."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from ... import results
 from ...paths import RESULTS
+from ...results.summary import Card, Row
+from .cells import Experiment
 from .runner import card_path
 
 
-def report(experiment, quick=False, folder=RESULTS):
+def report(
+    experiment: Experiment, quick: bool = False, folder: str | Path = RESULTS
+) -> dict[str, Any]:
     """The state of an experiment as plain values, ready for JSON.
 
     Keys: ``experiment``, ``question``, ``cells`` (declared), ``complete``, ``missing`` and
@@ -30,9 +38,13 @@ def report(experiment, quick=False, folder=RESULTS):
     }
 
 
-def _sorted_cells(experiment, quick, folder):
+def _sorted_cells(
+    experiment: Experiment, quick: bool, folder: str | Path
+) -> tuple[list[Card], list[str], dict[str, str]]:
     """(complete cards, names of missing cells, errors of failed ones by name)."""
-    cards, missing, failed = [], [], {}
+    cards: list[Card] = []
+    missing: list[str] = []
+    failed: dict[str, str] = {}
     for cell in experiment.cells(quick):
         path = card_path(experiment, cell, folder)
         there = path.exists()
@@ -46,7 +58,7 @@ def _sorted_cells(experiment, quick, folder):
     return cards, missing, failed
 
 
-def core_hours(cards):
+def core_hours(cards: list[Card]) -> float:
     """Hours of one core that the trainings of these cards took; a shared one counts nothing.
 
     >>> took = {"train": {"wall_s": 1800, "threads": 2}}
@@ -57,7 +69,7 @@ def core_hours(cards):
     return sum(train["wall_s"] * train["threads"] for train in own) / 3600
 
 
-def so_far(experiment, folder=RESULTS):
+def so_far(experiment: Experiment, folder: str | Path = RESULTS) -> list[Card]:
     """The complete recorded cards of an experiment, after one printed line that says how many.
 
     An empty list where nothing is recorded: the line then says how to record it.
@@ -86,7 +98,7 @@ def so_far(experiment, folder=RESULTS):
     return cards
 
 
-def rows(cards, metrics=None):
+def rows(cards: list[Card], metrics: Sequence[str] | None = None) -> list[Row]:
     """Mean and spread over seeds of each accuracy, for each group of equal labels.
 
     ``metrics`` are names of accuracies (None: all that any card has). Returns dictionaries with the
@@ -110,7 +122,7 @@ def rows(cards, metrics=None):
     return found
 
 
-def as_text(found):
+def as_text(found: dict[str, Any]) -> str:
     """A report as lines to read.
 
     >>> empty = {"experiment": "demo", "question": "Why?", "cells": 2, "complete": 1,

@@ -1,12 +1,20 @@
-"""The model of a cell, and what stands before it: a fixed shuffle, an enlargement."""
+"""A cell's model and what stands before it: a fixed shuffle, an enlargement. Chapters 10, 12."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ... import zoo
 from ...vit.encoder import init_linear
-from ...vit.patches import patchify, unpatchify
+from ...vit.patches import patchify, to_pair, unpatchify
+from ...zoo import Model
+
+if TYPE_CHECKING:
+    from .cells import Cell
 
 DATA_SIZE = (32, 32)  # pixels of every image set that the experiments use
 PERMUTATIONS = ("none", "patches", "pixels")
@@ -23,7 +31,16 @@ class Permuted(nn.Module):
     torch.Size([1, 3, 4, 4])
     """
 
-    def __init__(self, model, kind, image_size=(32, 32), patch_size=4, seed=0):
+    order: Tensor  # (N,)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        kind: str,
+        image_size: tuple[int, int] = (32, 32),
+        patch_size: int = 4,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         if kind not in PERMUTATIONS[1:]:
             raise ValueError(f"kind={kind!r} must be one of {PERMUTATIONS[1:]}")
@@ -33,7 +50,7 @@ class Permuted(nn.Module):
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))  # (N,)
         self.register_buffer("order", order)
 
-    def shuffle(self, images):
+    def shuffle(self, images: Tensor) -> Tensor:
         """Put the patches (or pixels) of images (B, C, H, W) into the fixed order.
 
         >>> picture = torch.arange(16.0).view(1, 1, 4, 4)
@@ -44,7 +61,7 @@ class Permuted(nn.Module):
         parts = patchify(images, self.patch_size)[:, self.order]  # (B, N, C P P)
         return unpatchify(parts, self.patch_size, self.image_size, images.shape[1])
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.model(self.shuffle(images))
 
 
@@ -59,16 +76,16 @@ class Enlarged(nn.Module):
     torch.Size([2, 10])
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, images):
-        size = self.model.config.image_size
+    def forward(self, images: Tensor) -> Tensor:
+        size = to_pair(self.model.config.image_size)
         return self.model(F.interpolate(images, size=size, mode="bicubic"))  # (B, K)
 
 
-def build_model(cell, num_classes=10):
+def build_model(cell: Cell, num_classes: int = 10) -> nn.Module:
     """The cell's model with fresh weights drawn from its seed.
 
     A model for larger images than the data's 32 pixels enlarges them.
@@ -79,9 +96,9 @@ def build_model(cell, num_classes=10):
     """
     torch.manual_seed(cell.seed)
     config = cell.config(num_classes)
-    model = zoo.build(config)
+    model: Model = zoo.build(config)
     if cell.init != "normal":
-        init_linear(model.blocks, cell.init)
+        init_linear(model.get_submodule("blocks"), cell.init)
     if cell.permutation != "none":
-        return Permuted(model, cell.permutation, config.image_size)
+        return Permuted(model, cell.permutation, to_pair(config.image_size))
     return model if config.image_size == DATA_SIZE else Enlarged(model)
