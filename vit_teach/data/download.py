@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm import tqdm
 
@@ -100,7 +101,7 @@ def download(name: str, folder: Path | None = None, mirrors: list[str] | None = 
         raise ValueError(f"name={name!r} must be one of {', '.join(SOURCES)}")
     folder = cifar.data_folder() if folder is None else folder
     if _complete(name, folder):
-        return cifar.find(name, folder)
+        return _found(name, folder)
     tried = []
     for source in mirrors or SOURCES[name]:
         print(f"From {source}", flush=True)
@@ -111,8 +112,16 @@ def download(name: str, folder: Path | None = None, mirrors: list[str] | None = 
             print(f"  did not work: {error}", flush=True)
             tried.append(f"  {source}: {error}")
             continue
-        return cifar.find(name, folder)
+        return _found(name, folder)
     raise DownloadError(_failure(name, folder, tried))
+
+
+def _found(name: str, folder: Path) -> Path:
+    """Where the good copy lies."""
+    place = cifar.find(name, folder)
+    if place is None:
+        raise DownloadError(f"{folder / name} was removed while it was in use")
+    return place
 
 
 def _complete(name: str, folder: Path) -> bool:
@@ -238,12 +247,12 @@ def _transfer(url: str, part: Path, have: int) -> bool:
     return total is None or received == total
 
 
-def _range_start(response) -> int | None:
+def _range_start(response: http.client.HTTPResponse) -> int | None:
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return int(match[1]) if match else None
 
 
-def _pour(response, file, have: int, total: int | None) -> int:
+def _pour(response: http.client.HTTPResponse, file: BinaryIO, have: int, total: int | None) -> int:
     """Copy the response to the file under a progress bar; returns the size reached."""
     pause = 0.2 if sys.stderr.isatty() else 10  # seconds; in a log each state takes a line
     bar = {"total": total, "initial": have, "unit": "B", "unit_scale": True, "mininterval": pause}

@@ -1,8 +1,11 @@
 """Result cards: one JSON file per recorded run, which pages, plots and prose read.
 
-A card says what was run, on what data, at what cost, and what came out; card.schema.json beside
-this file lists its keys. A number in the book is never typed by hand: it is read from a card.
+Chapters 7 to 15. A card says what was run, on what data, at what cost, and what came out;
+card.schema.json beside this file lists its keys. A number in the book is never typed by hand: it is
+read from a card.
 """
+
+from __future__ import annotations
 
 import copy
 import json
@@ -11,12 +14,18 @@ import platform
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..paths import RESULTS, ROOT, written_whole
+
+if TYPE_CHECKING:
+    from ..data.imageset import ImageSet
+
 
 SCHEMA = json.loads(Path(__file__).with_name("card.schema.json").read_text(encoding="utf-8"))
 
@@ -33,15 +42,15 @@ def new_card(
     *,
     seed: int,
     selection: str,
-    config: dict,
-    data: dict,
-    train: dict,
-    cost: dict,
-    metrics: dict,
-    curves: dict | None = None,
+    config: dict[str, Any],
+    data: dict[str, Any],
+    train: dict[str, Any],
+    cost: dict[str, Any],
+    metrics: dict[str, Any],
+    curves: dict[str, Any] | None = None,
     status: str = "complete",
     note: str | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Put a card together, with this machine under "env", and check it.
 
     The arguments are the card's keys (SCHEMA describes each one). Raises ValueError for a card
@@ -79,7 +88,7 @@ def new_card(
     return card
 
 
-def data_entry(image_set) -> dict:
+def data_entry(image_set: ImageSet) -> dict[str, Any]:
     """The "data" part of a card for the ImageSet that was trained on.
 
     >>> from vit_teach.data import ImageSet
@@ -96,7 +105,7 @@ def data_entry(image_set) -> dict:
     }
 
 
-def environment() -> dict:
+def environment() -> dict[str, Any]:
     """What a number may depend on: torch, processor, Python, threads, and the code that ran.
 
     >>> sorted(set(environment()) - {"commit", "changed"})  # those two only in a checkout
@@ -124,7 +133,7 @@ def package_version() -> str:
 
 
 @cache
-def code_version() -> dict:
+def code_version() -> dict[str, Any]:
     """The commit of the checkout that the package lies in, and whether its code was changed since.
 
     Empty where there is no checkout or no git.
@@ -196,7 +205,7 @@ def _without_machine_path(argument: str) -> str:
 # --- Checking, writing, reading -------------------------------------------------------------------
 
 
-def validate(card: dict) -> None:
+def validate(card: dict[str, Any]) -> None:
     """Check a card against SCHEMA; also no NaN, no infinity and no machine path anywhere.
 
     Raises ValueError that names the key and what is wrong with it.
@@ -211,21 +220,22 @@ def validate(card: dict) -> None:
     try:
         _validator()(card)
     except JsonSchemaValueException as error:
-        where = error.name.partition(".")[2] or "card"  # the checker calls the card "data"
+        name = error.name or ""
+        where = name.partition(".")[2] or "card"  # the checker calls the card "data"
         value = "" if isinstance(error.value, dict) else f"{error.value!r} "
-        wrong = error.message.removeprefix(error.name).strip()
+        wrong = error.message.removeprefix(name).strip()
         raise ValueError(f"{where}: {value}{wrong}") from None
 
 
 @cache
-def _validator():
+def _validator() -> Callable[[dict[str, Any]], object]:
     # Imported here: reading a schema is needed only by those who write or read cards.
     import fastjsonschema
 
     return fastjsonschema.compile(SCHEMA, use_default=False)
 
 
-def _check_values(value, where: str) -> None:
+def _check_values(value: Any, where: str) -> None:
     """Walk through a card and refuse what JSON cannot hold or another machine cannot use."""
     if isinstance(value, dict):
         for key, item in value.items():
@@ -245,7 +255,7 @@ def _check_values(value, where: str) -> None:
         raise ValueError(f"{where}: {value!r} is a {type(value).__name__}; it must be plain JSON")
 
 
-def write_card(card: dict, path: str | Path) -> Path:
+def write_card(card: dict[str, Any], path: str | Path) -> Path:
     """Check a card and write it, whole or not at all; an old card at path is replaced.
 
     The same card gives the same bytes: the schema's keys stand in the schema's order, all others
@@ -265,7 +275,7 @@ def write_card(card: dict, path: str | Path) -> Path:
     return path
 
 
-def _lists_for_tuples(value):
+def _lists_for_tuples(value: Any) -> Any:
     """The card as JSON will give it back."""
     if isinstance(value, dict):
         return {key: _lists_for_tuples(item) for key, item in value.items()}
@@ -274,7 +284,7 @@ def _lists_for_tuples(value):
     return value
 
 
-def _in_order(value, schema: dict):
+def _in_order(value: Any, schema: dict[str, Any]) -> Any:
     """Dictionaries with the schema's keys first, in its order, then the others sorted."""
     if not isinstance(value, dict):
         return value
@@ -284,7 +294,7 @@ def _in_order(value, schema: dict):
     return {key: _in_order(value[key], known.get(key, {})) for key in keys}
 
 
-def _dump(value, indent: str = "") -> str:
+def _dump(value: Any, indent: str = "") -> str:
     """JSON with a line per key, and each list on one line: curves stay short to scroll past."""
     if not isinstance(value, dict) or not value:
         return json.dumps(value, allow_nan=False, ensure_ascii=False)
@@ -293,7 +303,7 @@ def _dump(value, indent: str = "") -> str:
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
-def read_cards(folder: str | Path, experiment: str | None = None) -> list[dict]:
+def read_cards(folder: str | Path, experiment: str | None = None) -> list[dict[str, Any]]:
     """Every card under a folder, in order of file name; experiment keeps only that one's.
 
     Raises FileNotFoundError for a missing folder, and ValueError that names the file for one that
@@ -310,7 +320,7 @@ def read_cards(folder: str | Path, experiment: str | None = None) -> list[dict]:
     return [card for card in cards if experiment in (None, card["experiment"])]
 
 
-def recorded(experiment: str) -> list[dict]:
+def recorded(experiment: str) -> list[dict[str, Any]]:
     """The book's own cards of an experiment: those under data/results of the repository.
 
     Raises FileNotFoundError where the package does not lie in its repository, or the experiment
@@ -324,7 +334,7 @@ def recorded(experiment: str) -> list[dict]:
     return [read_named_card(path, experiment, path.stem) for path in paths]
 
 
-def read_named_card(path: str | Path, experiment: str, cell: str) -> dict:
+def read_named_card(path: str | Path, experiment: str, cell: str) -> dict[str, Any]:
     """The card of a cell. Raises ValueError if another cell's card lies under its name.
 
     >>> read_named_card(RESULTS / "train" / "cifar-vit-20min.json", "train", "x")
@@ -338,7 +348,7 @@ def read_named_card(path: str | Path, experiment: str, cell: str) -> dict:
     return card
 
 
-def read_card(path: str | Path) -> dict:
+def read_card(path: str | Path) -> dict[str, Any]:
     """One card. Raises ValueError that names the file if it is not a valid card.
 
     >>> read_card("no/such/card.json")
@@ -351,7 +361,7 @@ def read_card(path: str | Path) -> dict:
 
 
 @cache
-def _checked(path: str, *_stamp: int) -> dict:
+def _checked(path: str, *_stamp: int) -> dict[str, Any]:
     try:
         card = json.loads(Path(path).read_text(encoding="utf-8"))  # broken JSON is a ValueError too
         if not isinstance(card, dict):

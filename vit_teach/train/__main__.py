@@ -1,11 +1,16 @@
-"""The command line of :mod:`vit_teach.train`: train one model, write its card and its weights."""
+"""The command line of :mod:`vit_teach.train`: train one model, write its card and its weights.
+
+Chapter 8.
+"""
+
+from __future__ import annotations
 
 import argparse
 import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import UnionType
-from typing import get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import torch
 
@@ -16,6 +21,11 @@ from .card import card_of_run
 from .config import TrainConfig
 from .evaluation import evaluate
 from .loop import train
+
+if TYPE_CHECKING:
+    from ..data.imageset import ImageSet
+    from ..zoo import Config
+
 
 KEPT = {
     "last": "no choice by accuracy: the weights are those of the last step",
@@ -28,7 +38,7 @@ SELECTION = (
 LENGTHS = ("minutes", "epochs", "steps")
 
 
-def make_parser():
+def make_parser() -> argparse.ArgumentParser:
     """The command's options, each with what it means.
 
     >>> line = "--preset CIFAR-ViT-Tiny --minutes 20 --out runs/x"
@@ -70,7 +80,7 @@ def make_parser():
     return parser  # fmt: skip
 
 
-def add_settings(parser):
+def add_settings(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` one option for each field of :class:`TrainConfig`, its default included.
 
     >>> parser = argparse.ArgumentParser()
@@ -94,7 +104,7 @@ def add_settings(parser):
         group.add_argument(option, type=kind, default=each.default, choices=choices, help=told)
 
 
-def load_sets(name, validation, seed=0):
+def load_sets(name: str, validation: int, seed: int = 0) -> tuple[ImageSet, ImageSet, ImageSet]:
     """The (training, validation, test) ``ImageSet`` of a data set by name, or of a folder.
 
     Raises ``ValueError`` if there is no such data set.
@@ -112,7 +122,7 @@ def load_sets(name, validation, seed=0):
     return (*full.hold_out(min(validation, len(full) // 5), seed=seed), test)
 
 
-def with_shuffled_labels(image_set, seed=0):
+def with_shuffled_labels(image_set: ImageSet, seed: int = 0) -> ImageSet:
     """The same ``ImageSet`` with its labels in a random order: as many of each class as before.
 
     >>> _, images, _ = load_sets("shapes", 1000)
@@ -126,7 +136,7 @@ def with_shuffled_labels(image_set, seed=0):
     return replace(image_set, labels=image_set.labels[order])
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C.
 
     >>> main(["--preset", "no such model", "--steps", "1", "--out", "runs/x"])
@@ -146,7 +156,7 @@ def main(arguments=None):
         return 130
 
 
-def run(options, arguments):
+def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Train as ``options`` say and write the card and the weights. Returns 0.
 
     >>> run(make_parser().parse_args(["--preset", "x", "--steps", "1", "--out", "runs/x"]), [])
@@ -204,7 +214,7 @@ def run(options, arguments):
     return 0
 
 
-def checked_folder(path):
+def checked_folder(path: Path) -> Path:
     """The folder for the results, made and tried out now, so that no training is lost at its end.
 
     Raises ``ValueError`` for a name that a card cannot hold, and ``OSError`` for a place that
@@ -228,7 +238,7 @@ def checked_folder(path):
     return folder
 
 
-def recorded_settings(preset, model_config, config):
+def recorded_settings(preset: str, model_config: Config, config: TrainConfig) -> dict[str, Any]:
     """What the card of a run holds under "config".
 
     >>> settings = recorded_settings("tiny", zoo.preset("CIFAR-ViT-Nano"), TrainConfig(steps=5))

@@ -1,10 +1,30 @@
 """The result card of a finished training, for the command line and for experiments. Chapter 8."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .. import cost, results
 
+if TYPE_CHECKING:
+    from ..data.imageset import ImageSet
+    from ..train.config import History
+    from ..zoo import Config
 
-def card_of_run(experiment, cell, *, seed, selection, config, model_config, train_set, history,
-                command, metrics):  # fmt: skip
+
+def card_of_run(
+    experiment: str,
+    cell: str,
+    *,
+    seed: int,
+    selection: str,
+    config: dict[str, Any],
+    model_config: Config,
+    train_set: ImageSet,
+    history: History,
+    command: str,
+    metrics: dict[str, float],
+) -> dict[str, Any]:
     """The card of a run, checked against the schema.
 
     ``config`` is what goes on record of its settings, ``model_config`` the model's configuration,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..augment.policy import POLICIES
 from .device import PRECISIONS
@@ -11,7 +12,7 @@ KEEP = ("last", "best")
 SEEDS = 2**31  # a seed times a million, plus a step, must fit into 64 bits
 
 
-def setting(default, meaning, choices=None):
+def setting(default: Any, meaning: str, choices: tuple[str, ...] | None = None) -> Any:
     """A field of :class:`TrainConfig`: its default, what it means, the values it may take.
 
     The command line is made from these, so that a default and its explanation stand once.
@@ -73,7 +74,7 @@ class TrainConfig:
     )
     seed: int = setting(0, "starts every random choice")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lengths = [n for n in (self.steps, self.epochs, self.minutes) if n is not None]
         if len(lengths) != 1 or not 0 < lengths[0] < math.inf:
             raise ValueError(
@@ -130,16 +131,16 @@ class History:
     precision: str = "float32"
     threads: int = 1
     device: str = "cpu"
-    curve: list = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
     kept_step: int = 0
     note: str = ""  # what a reader of the result must know, such as a change of rate on the way
 
     @property
-    def kept(self):
+    def kept(self) -> dict[str, Any]:
         """The row of the curve that belongs to the weights in use."""
         return next(row for row in self.curve if row["step"] == self.kept_step)
 
     @property
-    def images_per_second(self):
+    def images_per_second(self) -> float:
         """Training images per second of wall time, validation included."""
         return self.images / self.seconds if self.seconds else 0.0

@@ -1,8 +1,11 @@
-"""Where and how precisely to compute: one function each."""
+"""Where and how precisely to compute: one function each. Chapter 8."""
 
 import contextlib
 import ctypes
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -12,7 +15,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST_KEPT = 2**30  # bytes
 
 
-def pick_device(name="auto"):
+def pick_device(name: str = "auto") -> torch.device:
     """The device to compute on: "cuda" if there is one, else "mps" (Apple), else "cpu".
 
     ``name`` other than "auto" is taken as it is. Returns a ``torch.device``. Raises
@@ -21,7 +24,10 @@ def pick_device(name="auto"):
     >>> pick_device("cpu")
     device(type='cpu')
     """
-    present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    present: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
     if name == "auto":
         name = next((kind for kind, there in present.items() if there()), "cpu")
     try:
@@ -33,7 +39,7 @@ def pick_device(name="auto"):
     return device
 
 
-def pick_precision(name, device):
+def pick_precision(name: str, device: torch.device) -> str:
     """The number type for matrix products: "float32" or "bfloat16".
 
     "auto" is bfloat16 where the processor or GPU multiplies it in hardware (a CPU with AVX-512
@@ -57,7 +63,7 @@ def pick_precision(name, device):
     return "float32"
 
 
-def autocast(device, precision):
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """A context in which matrix products run in ``precision``; weights stay in float32.
 
     >>> with autocast(torch.device("cpu"), "bfloat16"):
@@ -69,7 +75,7 @@ def autocast(device, precision):
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def set_threads(threads=None):
+def set_threads(threads: int | None = None) -> int:
     """Use ``threads`` CPU threads (None: what OMP_NUM_THREADS or PyTorch says); return the number.
 
     Raises ``ValueError`` unless it is a positive integer.
@@ -84,7 +90,7 @@ def set_threads(threads=None):
     return torch.get_num_threads()
 
 
-def keep_memory():
+def keep_memory() -> bool:
     """Let this process keep the memory that it frees, for the next step; say whether it does.
 
     A training step on a CPU frees and asks for the same large tensors again and again. By default
@@ -102,7 +108,7 @@ def keep_memory():
 
 
 @contextlib.contextmanager
-def subnormals_dropped():
+def subnormals_dropped() -> Iterator[bool]:
     """A context, or a decorator, in which this thread rounds subnormal numbers to zero.
 
     A float32 below 1.2e-38 is called subnormal: it has lost digits, and many processors handle it

@@ -1,15 +1,25 @@
 """Accuracy and loss of a model on a set of images. Chapter 8."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from ..data.imageset import normalise
 from .device import PRECISIONS, autocast, subnormals_dropped
 
+if TYPE_CHECKING:
+    from ..data.imageset import ImageSet
+
 
 @torch.no_grad()
 @subnormals_dropped()
-def evaluate(model, image_set, batch_size=500, precision="float32"):
+def evaluate(
+    model: nn.Module, image_set: ImageSet, batch_size: int = 500, precision: str = "float32"
+) -> tuple[float, float]:
     """Accuracy (a fraction) and mean cross-entropy (nats) of ``model`` on an ``ImageSet``.
 
     The model is left in the mode (training or not) that it came in. Raises ``ValueError`` if the
@@ -43,7 +53,7 @@ def evaluate(model, image_set, batch_size=500, precision="float32"):
     return right / len(image_set), loss / len(image_set)
 
 
-def check_classes(model, image_set):
+def check_classes(model: nn.Module, image_set: ImageSet) -> None:
     """Raise ``ValueError`` if a model says that it has another number of classes than the images.
 
     >>> import vit_teach as vt

@@ -1,4 +1,4 @@
-"""The one training loop of the book.
+"""The one training loop of the book. Chapter 8.
 
 Every random choice of a step (which images, how they are altered) is drawn from a generator that
 is seeded with the run's seed and the step's number. So a step needs no memory of the steps before
@@ -7,15 +7,20 @@ it, and a run that was stopped goes on exactly as if it had not been.
 ``python -m vit_teach.train --help`` trains a model from the command line.
 """
 
+from __future__ import annotations
+
 import copy
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..augment.policy import Augment
@@ -43,8 +48,12 @@ from .resume import (
     write_checkpoint,
 )
 
+if TYPE_CHECKING:
+    from ..data.imageset import ImageSet
+    from .config import TrainConfig
 
-def batch_indices(step, batch_size, length, seed):
+
+def batch_indices(step: int, batch_size: int, length: int, seed: int) -> Tensor:
     """Which images step number ``step`` uses: a fresh shuffle of all of them in each epoch.
 
     Returns int64 (batch_size,). A batch may run over the end of one epoch into the next.
@@ -76,7 +85,9 @@ class Trainer:
     1
     """
 
-    def __init__(self, model, train_set, validation_set, config):
+    def __init__(
+        self, model: nn.Module, train_set: ImageSet, validation_set: ImageSet, config: TrainConfig
+    ) -> None:
         check_classes(model, train_set)
         self.config, self.train_set, self.validation_set = config, train_set, validation_set
         self.device = pick_device(config.device)
@@ -84,31 +95,33 @@ class Trainer:
         self.threads = set_threads(config.threads)
         keep_memory()
         # Convolutions are faster with the channels of a pixel side by side in memory.
-        self.model = model.to(self.device, memory_format=torch.channels_last).train()
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).train()
         self.forward = torch.compile(self.model) if config.compile else self.model
         self.average = copy.deepcopy(self.model).eval() if config.average else None
         self.optimizers = make_optimizers(
             self.model, config.optimizer, config.learning_rate, config.weight_decay
         )
         self.augment = Augment(config.augment, seed=config.seed)
-        self.kept = None  # with keep="best": the weights of the best evaluation so far
+        # With keep="best": the weights of the best evaluation so far.
+        self.kept: dict[str, Any] | None = None
         self.done = 0
-        self.losses, self.accuracies = [], []  # of the steps since the last evaluation
+        self.losses: list[float] = []  # of the steps since the last evaluation
+        self.accuracies: list[float] = []
         self.steps = self.count_steps()
         self.history = History(
             self.steps, precision=self.precision, threads=self.threads, device=self.device.type
         )
 
-    def count_steps(self):
+    def count_steps(self) -> int:
         """The number of steps, from ``steps``, ``epochs`` or ``minutes`` (which is measured)."""
         config = self.config
         if config.steps:
             return config.steps
         if config.epochs:
             return max(1, round(config.epochs * len(self.train_set) / config.batch_size))
-        return self.measure_steps(config.minutes * 60)
+        return self.measure_steps((config.minutes or 0) * 60)
 
-    def measure_steps(self, seconds):
+    def measure_steps(self, seconds: float) -> int:
         """How many steps fit into ``seconds``: time some on a copy, keep a share for validation."""
         self.steps = 10**9
         self.history = History(self.steps)
@@ -127,7 +140,7 @@ class Trainer:
         return max(1, int(left / per_step))
 
     @subnormals_dropped()
-    def step(self):
+    def step(self) -> tuple[float, float]:
         """One step: draw a batch, alter it, forward, backward, update. Returns (loss, accuracy)."""
         config = self.config
         index = batch_indices(self.done, config.batch_size, len(self.train_set), config.seed)
@@ -156,27 +169,28 @@ class Trainer:
         return loss.item(), right.item()
 
     @torch.no_grad()
-    def update_average(self):
+    def update_average(self) -> None:
         """Move the running average of the weights a little towards the weights of this step."""
         if self.average is None:
             return
         decay = min(self.config.average, self.done / (self.done + 10))  # short memory at the start
-        averaged = list(self.average.parameters())
-        torch._foreach_lerp_(averaged, list(self.model.parameters()), 1 - decay)
+        averaged: list[Tensor] = list(self.average.parameters())
+        trained: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(averaged, trained, 1 - decay)
         for mine, theirs in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mine.copy_(theirs)
 
     @property
-    def rate(self):
+    def rate(self) -> float:
         """The learning rate of the last step."""
         return self.optimizers[0].param_groups[0]["lr"]
 
     @property
-    def current(self):
+    def current(self) -> nn.Module:
         """The weights of this step: the running average where there is one."""
         return self.average if self.average is not None else self.model
 
-    def validate(self):
+    def validate(self) -> dict[str, Any]:
         """Measure the validation images, add a row to the history's curve and return it."""
         accuracy, loss = evaluate(self.current, self.validation_set, precision=self.precision)
         better = all(accuracy > row["val_accuracy"] for row in self.history.curve)
@@ -198,13 +212,13 @@ class Trainer:
             self.kept = copy.deepcopy(self.current.state_dict())
         return row
 
-    def finish(self):
+    def finish(self) -> nn.Module:
         """The model to use, with the weights that ``keep`` asks for."""
         if self.kept is not None:
             self.current.load_state_dict(self.kept)
         return self.current
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """All that a stopped run needs in order to go on."""
         return {
             "done": self.done,
@@ -217,7 +231,7 @@ class Trainer:
             "recent": [self.losses, self.accuracies],
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to where ``state`` was taken."""
         self.done, self.steps = state["done"], state["steps"]
         self.model.load_state_dict(state["model"])
@@ -230,7 +244,14 @@ class Trainer:
         self.losses, self.accuracies = (list(values) for values in state["recent"])
 
 
-def train(model, train_set, validation_set, config, folder=None, quiet=False):
+def train(
+    model: nn.Module,
+    train_set: ImageSet,
+    validation_set: ImageSet,
+    config: TrainConfig,
+    folder: str | Path | None = None,
+    quiet: bool = False,
+) -> tuple[nn.Module, History]:
     """Train ``model`` in place on an ``ImageSet`` and return (the weights to use, their History).
 
     ``validation_set`` is only looked at, never learned from. With a ``folder`` the run keeps a
@@ -269,7 +290,14 @@ def train(model, train_set, validation_set, config, folder=None, quiet=False):
     return trainer.finish(), trainer.history
 
 
-def resumed(checkpoint, fingerprint, model, train_set, validation_set, config):
+def resumed(
+    checkpoint: Path,
+    fingerprint: str,
+    model: nn.Module,
+    train_set: ImageSet,
+    validation_set: ImageSet,
+    config: TrainConfig,
+) -> Trainer:
     """A :class:`Trainer` that goes on from the file ``checkpoint``, or begins where there is none.
 
     Raises ``ValueError`` if the file is damaged or holds another run.
@@ -290,7 +318,7 @@ def resumed(checkpoint, fingerprint, model, train_set, validation_set, config):
     return trainer
 
 
-def run_steps(trainer, save, quiet=False):
+def run_steps(trainer: Trainer, save: Callable[[], None], quiet: bool = False) -> None:
     """Take the steps that are left, evaluate on validation images on the way, save now and then.
 
     ``save`` is called without arguments: every half minute, when a stop was asked for, at the end.
@@ -332,7 +360,7 @@ def run_steps(trainer, save, quiet=False):
     save()
 
 
-def _line(row, steps):
+def _line(row: dict[str, Any], steps: int) -> str:
     return (
         f"step {row['step']:>6}/{steps} · epoch {row['epoch']:5.1f} · {row['seconds']:6.0f} s · "
         f"train loss {row['train_loss']:.3f} accuracy {row['train_accuracy']:.1%} · "

@@ -1,5 +1,7 @@
 """The optimiser Muon: PyTorch's, and as fast where a processor has no units for bfloat16.
 
+Chapter 9.
+
 Muon replaces the gradient of a matrix by the nearest one whose singular values are about 1, through
 five rounds of matrix products. PyTorch takes them in bfloat16. A processor that has to imitate
 bfloat16 spends up to two thirds of a small model's training step on them.
@@ -8,12 +10,21 @@ Source: Jordan et al. 2024; the size of a step: "Muon is scalable for LLM traini
 2502.16982.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from .device import pick_precision
 
 
-def orthogonalise(matrices, coefficients=(3.4445, -4.7750, 2.0315), rounds=5, eps=1e-7):
+def orthogonalise(
+    matrices: Tensor,
+    coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+    rounds: int = 5,
+    eps: float = 1e-7,
+) -> Tensor:
     """Pull the singular values of matrices (n, A, B) towards 1 and keep their singular vectors.
 
     Returns (n, A, B) in the same number type: singular values of about 0.7 to 1.2 where they were
@@ -52,25 +63,28 @@ class Muon(torch.optim.Muon):
     (torch.Size([4, 3]), True)
     """
 
-    def __init__(self, weights, lr, weight_decay):
+    def __init__(self, weights: Sequence[Tensor], lr: float, weight_decay: float) -> None:
         super().__init__(weights, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(  # type: ignore[override]  # PyTorch writes two overloads for these two cases
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         """One step; ``closure``, as everywhere in PyTorch, recomputes the loss and returns it."""
         device = self.param_groups[0]["params"][0].device
         if pick_precision("auto", device) == "bfloat16":
-            return super().step(closure)
+            loss: float | None = super().step(closure)  # type: ignore[no-untyped-call]
+            return loss
         return self.step_by_shape(closure)
 
-    def step_by_shape(self, closure=None):
+    def step_by_shape(self, closure: Callable[[], float] | None = None) -> float | None:
         """The same step in float32, all weights of one shape together."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            by_shape = {}
+            by_shape: dict[torch.Size, list[Tensor]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
                     by_shape.setdefault(weight.shape, []).append(weight)
@@ -78,10 +92,10 @@ class Muon(torch.optim.Muon):
                 self.move(weights, group)
         return loss
 
-    def move(self, weights, group):
+    def move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """Move ``weights``, all of one shape, by one step with the settings of their ``group``."""
         momentum, lr = group["momentum"], group["lr"]
-        gradients = [weight.grad for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         for weight in weights:
             if "momentum_buffer" not in self.state[weight]:
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
@@ -110,12 +124,14 @@ class FilterMuon(Muon):
     0.1
     """
 
-    def __init__(self, weights, lr, weight_decay):
+    def __init__(self, weights: Sequence[Tensor], lr: float, weight_decay: float) -> None:
         # Muon's settings, but not its check that a weight has two axes.
         settings = Muon([torch.nn.Parameter(torch.zeros(1, 1))], lr, weight_decay).defaults
         torch.optim.Optimizer.__init__(self, weights, settings)
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(  # type: ignore[override]  # PyTorch writes two overloads for these two cases
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         """One step; ``closure``, as everywhere in PyTorch, recomputes the loss and returns it."""
         return self.step_by_shape(closure)

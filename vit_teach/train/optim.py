@@ -1,4 +1,4 @@
-"""Optimisers and the learning-rate schedule.
+"""Optimisers and the learning-rate schedule. Chapters 8 and 9.
 
 Sources: AdamW, Loshchilov and Hutter 2019; Muon, Jordan et al. 2024; cosine, Loshchilov and
 Hutter 2017. AdamW is PyTorch's own; Muon is too, but for the number type of its inner products.
@@ -7,6 +7,7 @@ Hutter 2017. AdamW is PyTorch's own; Muon is too, but for the number type of its
 import math
 
 import torch
+from torch import nn
 
 from .muon import FilterMuon, Muon
 
@@ -15,7 +16,9 @@ SCHEDULES = ("cosine", "trapezoid", "constant")
 NO_DECAY = ("pos_embed", "cls_token")
 
 
-def split_parameters(model):
+def split_parameters(
+    model: nn.Module,
+) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
     """Sort a model's parameters into three lists: (the blocks' matrices, other decayed, the rest).
 
     Muon is for the matrices inside the encoder blocks. Weight decay is for every other weight with
@@ -41,7 +44,7 @@ def split_parameters(model):
     return matrices, decayed, plain
 
 
-def filters_of(model, parameters):
+def filters_of(model: nn.Module, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
     """Those of ``parameters`` that are filters of convolutions (out, in, k, k), in their order.
 
     A layer called ``proj`` makes tokens: it is no filter here, whatever its shape.
@@ -59,7 +62,9 @@ def filters_of(model, parameters):
     return [p for p in parameters if p.ndim == 4 and id(p) not in projections]
 
 
-def make_optimizers(model, name, learning_rate, weight_decay):
+def make_optimizers(
+    model: nn.Module, name: str, learning_rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
     """The optimisers for ``model``: a list of one (AdamW) to three (AdamW, Muon, Muon for filters).
 
     "muon" takes the blocks' matrices, "muon-conv" the filters of the convolutions too; a projection
@@ -85,7 +90,7 @@ def make_optimizers(model, name, learning_rate, weight_decay):
         {"params": plain, "weight_decay": 0.0},
     ]
     adamw = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
-    optimizers = [adamw]
+    optimizers: list[torch.optim.Optimizer] = [adamw]
     if by_muon:
         optimizers.append(Muon(by_muon, learning_rate, weight_decay))
     if filters:
@@ -96,7 +101,7 @@ def make_optimizers(model, name, learning_rate, weight_decay):
     return optimizers
 
 
-def schedule(step, steps, warmup, shape="cosine"):
+def schedule(step: int, steps: int, warmup: float, shape: str = "cosine") -> float:
     """The fraction of the peak rate at ``step`` of ``steps``: a straight rise, then ``shape``.
 
     ``warmup`` is the length of the rise, in steps. After it a "cosine" falls along half a wave; a
@@ -123,7 +128,7 @@ def schedule(step, steps, warmup, shape="cosine"):
     return 0.5 * (1 + math.cos(math.pi * done))
 
 
-def set_learning_rate(optimizers, fraction):
+def set_learning_rate(optimizers: list[torch.optim.Optimizer], fraction: float) -> None:
     """Set every group's rate to ``fraction`` of its peak.
 
     >>> optimizers = make_optimizers(torch.nn.Linear(2, 2), "adamw", 1e-3, 0.05)

@@ -1,19 +1,27 @@
 """Stopping a run and going on: the checkpoint file, and Ctrl-C. Chapter 8."""
 
+from __future__ import annotations
+
 import pickle
 import signal
 import threading
 import zipfile
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock, Timeout
+from torch import nn
 
 from ..paths import written_whole
 from .config import TrainConfig
+
+if TYPE_CHECKING:
+    from .loop import Trainer
 
 # Settings that may change when a stopped run goes on: they move the work, not its outcome (but for
 # rounding: sums are taken in another order).
@@ -30,7 +38,7 @@ class Diverged(ValueError):
     'the run diverged at step 7, at a learning rate of 0.5: the loss is nan.'
     """
 
-    def __init__(self, step, rate, what):
+    def __init__(self, step: int, rate: float, what: str) -> None:
         super().__init__(
             f"the run diverged at step {step}, at a learning rate of {rate:.3g}: {what}.\n"
             "Try a third of learning_rate, a longer warmup, or precision='float32'."
@@ -50,26 +58,26 @@ class StopRequest:
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __enter__(self):
+    def __enter__(self) -> StopRequest:
         self.requested = False
         self.handled = threading.current_thread() is threading.main_thread()
         if self.handled:
             self.previous = {each: signal.signal(each, self.request) for each in self.SIGNALS}
         return self
 
-    def request(self, *_):
+    def request(self, *_: object) -> None:
         """Remember the request, and let the next one through."""
         self.requested = True
         self.__exit__()
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self.handled:
             for each, handler in self.previous.items():
                 signal.signal(each, handler)
 
 
 @contextmanager
-def locked(folder):
+def locked(folder: str | Path) -> Iterator[None]:
     """Keep a second run out of ``folder`` (made if need be), and clear what a killed run left.
 
     Raises ``ValueError`` if another run is using the folder.
@@ -94,7 +102,7 @@ def locked(folder):
         (folder / ".lock").unlink(missing_ok=True)
 
 
-def write_checkpoint(path, trainer, fingerprint, config):
+def write_checkpoint(path: Path, trainer: Trainer, fingerprint: str, config: TrainConfig) -> None:
     """Save a run's state to ``path``; the file is complete or the old one stays.
 
     ``fingerprint`` is that of the images, ``config`` the settings as they were given. Raises
@@ -114,7 +122,7 @@ def write_checkpoint(path, trainer, fingerprint, config):
         torch.save(state, temporary)
 
 
-def mark_diverged(path, step):
+def mark_diverged(path: Path, step: int) -> None:
     """Note in the checkpoint at ``path``, if there is one, that the run diverged after it.
 
     Such a run may go on with a lower learning rate.
@@ -125,7 +133,7 @@ def mark_diverged(path, step):
             torch.save({**state, "diverged": step}, temporary)
 
 
-def described(model):
+def described(model: nn.Module) -> str:
     """What must be the same for a model to take another's state: its configuration, as text.
 
     >>> import vit_teach as vt
@@ -136,7 +144,9 @@ def described(model):
     return repr(getattr(inner, "config", type(inner).__name__))
 
 
-def read_checkpoint(path, fingerprint, config, model=None):
+def read_checkpoint(
+    path: Path, fingerprint: str, config: TrainConfig, model: nn.Module | None = None
+) -> dict[str, Any] | None:
     """The state saved at ``path``, or None if there is no such file.
 
     Only tensors and plain values are read; a file with code in it is refused, and so is one that is
@@ -178,7 +188,7 @@ def read_checkpoint(path, fingerprint, config, model=None):
     return state
 
 
-def _load_checked(path):
+def _load_checked(path: Path) -> dict[str, Any]:
     """What PyTorch reads at ``path``, after a look at the checksum of each part of the file."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -191,10 +201,10 @@ def _load_checked(path):
         raise ValueError(_damaged(path)) from error
 
 
-def _damaged(path):
+def _damaged(path: Path) -> str:
     return f"{path} is damaged or not a checkpoint: delete it to start anew"
 
 
-def _with_steps(config, steps):
+def _with_steps(config: TrainConfig, steps: int) -> TrainConfig:
     """The same settings with the length as a number of steps."""
     return TrainConfig(**{**asdict(config), "steps": steps, "epochs": None, "minutes": None})

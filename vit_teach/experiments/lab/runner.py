@@ -4,6 +4,8 @@ A cell is done when its card is there. A cell that was killed goes on from its c
 is run again, so nothing is lost but the last half minute.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -28,11 +31,15 @@ from .rates import with_chosen_rate
 from .same_training import same_training, shared_card
 from .wrappers import build_model
 
+if TYPE_CHECKING:
+    from ...experiments.lab.cells import Cell, Experiment
+
+
 WORK = RUNS / "experiments"  # checkpoints and logs of cells that are under way
 ELSEWHERE = 75  # exit code of a cell that another process is running (EX_TEMPFAIL)
 
 
-def card_path(experiment, cell, folder=RESULTS):
+def card_path(experiment: Experiment, cell: Cell, folder: str | Path = RESULTS) -> Path:
     """Where the card of a cell lies.
 
     >>> from types import SimpleNamespace as Named
@@ -42,7 +49,7 @@ def card_path(experiment, cell, folder=RESULTS):
     return Path(folder) / experiment.name / f"{cell.name}.json"
 
 
-def is_done(experiment, cell, folder=RESULTS):
+def is_done(experiment: Experiment, cell: Cell, folder: str | Path = RESULTS) -> bool:
     """Whether the cell has a complete card; a failed one does not count.
 
     >>> from types import SimpleNamespace as Named
@@ -55,7 +62,9 @@ def is_done(experiment, cell, folder=RESULTS):
     return results.read_named_card(path, experiment.name, cell.name)["status"] == "complete"
 
 
-def waiting(experiment, quick=False, folder=RESULTS):
+def waiting(
+    experiment: Experiment, quick: bool = False, folder: str | Path = RESULTS
+) -> list[Cell]:
     """The cells that have no complete card yet, in order.
 
     >>> from vit_teach.experiments import EXPERIMENTS
@@ -69,7 +78,13 @@ def waiting(experiment, quick=False, folder=RESULTS):
 # --- One cell -------------------------------------------------------------------------------------
 
 
-def run_cell(experiment, cell, work=None, quiet=True, recorded=None):
+def run_cell(
+    experiment: Experiment,
+    cell: Cell,
+    work: str | Path | None = None,
+    quiet: bool = True,
+    recorded: str | Path | None = None,
+) -> dict[str, Any]:
     """Train one cell, measure it, and return its card (nothing is written but checkpoints).
 
     ``work`` is the folder of the checkpoint; None keeps none. The test set is looked at once, after
@@ -117,7 +132,7 @@ def run_cell(experiment, cell, work=None, quiet=True, recorded=None):
     )
 
 
-def failed_card(experiment, cell, reason):
+def failed_card(experiment: Experiment, cell: Cell, reason: str) -> dict[str, Any]:
     """A card that says why a cell has no result; the cell runs again the next time.
 
     >>> from vit_teach.experiments import EXPERIMENTS
@@ -143,7 +158,7 @@ def failed_card(experiment, cell, reason):
     )  # fmt: skip
 
 
-def selection(cell):
+def selection(cell: Cell) -> str:
     """How a cell's learning rate and weights are chosen, in words for its card.
 
     >>> from vit_teach.experiments import cell
@@ -162,11 +177,17 @@ def selection(cell):
     )
 
 
-def _command(experiment, cell):
+def _command(experiment: Experiment, cell: Cell) -> str:
     return f"python -m vit_teach.experiments cell {experiment.name} {cell.name}"
 
 
-def cell_in_process(experiment, cell, folder=RESULTS, work=WORK, quiet=True):
+def cell_in_process(
+    experiment: Experiment,
+    cell: Cell,
+    folder: str | Path = RESULTS,
+    work: str | Path = WORK,
+    quiet: bool = True,
+) -> int:
     """Run one cell here, alone, and write its card. Returns an exit code.
 
     0: the card is there; 1: it failed, and a card says why; 75: another process is running it.
@@ -195,14 +216,14 @@ def cell_in_process(experiment, cell, folder=RESULTS, work=WORK, quiet=True):
     return 0
 
 
-def end_with_runner():
+def end_with_runner() -> None:
     """End this process when the runner that started it is gone: its end of the pipe closes.
 
     >>> end_with_runner.__name__
     'end_with_runner'
     """
 
-    def watch():
+    def watch() -> None:
         # Not sys.stdin: its lock, held by a waiting thread, would abort a normal end of Python.
         while os.read(0, 1024):
             pass
@@ -214,7 +235,14 @@ def end_with_runner():
 # --- Many cells -----------------------------------------------------------------------------------
 
 
-def run(experiment, quick=False, jobs=1, shard=(1, 1), folder=RESULTS, work=WORK):
+def run(
+    experiment: Experiment,
+    quick: bool = False,
+    jobs: int = 1,
+    shard: tuple[int, int] = (1, 1),
+    folder: str | Path = RESULTS,
+    work: str | Path = WORK,
+) -> int:
     """Run every cell that has no complete card, ``jobs`` at a time; returns how many failed.
 
     Each cell is a process of its own, on one thread if there are several jobs. ``shard`` (i, n)
@@ -231,7 +259,7 @@ def run(experiment, quick=False, jobs=1, shard=(1, 1), folder=RESULTS, work=WORK
     print(f"{experiment.name}: {counts}", flush=True)
     progress = Progress(left, jobs)
 
-    def start(cell):
+    def start(cell: Cell) -> tuple[Cell, int, float]:
         began = time.perf_counter()
         code = _run_in_child(experiment, cell, quick, jobs, folder, work)
         return cell, code, time.perf_counter() - began
@@ -246,7 +274,9 @@ def run(experiment, quick=False, jobs=1, shard=(1, 1), folder=RESULTS, work=WORK
     return progress.failed
 
 
-def _run_in_child(experiment, cell, quick, jobs, folder, work):
+def _run_in_child(
+    experiment: Experiment, cell: Cell, quick: bool, jobs: int, folder: str | Path, work: str | Path
+) -> int:
     """Run one cell in a process of its own and return its exit code."""
     command = [sys.executable, "-m", "vit_teach.experiments", "cell", experiment.name, cell.name]
     command += ["--out", str(folder), "--work", str(work), "--watched"]
@@ -261,7 +291,8 @@ def _run_in_child(experiment, cell, quick, jobs, folder, work):
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment
         )
         code = child.wait()
-        child.stdin.close()
+        if child.stdin is not None:
+            child.stdin.close()
     if code not in (0, 1, 130, ELSEWHERE) and not is_done(experiment, cell, folder):
         # It died without a word: killed for want of memory, say.
         card = failed_card(experiment, cell, f"the process ended with code {code}")
@@ -279,12 +310,14 @@ class Progress:
     0
     """
 
-    def __init__(self, cells, jobs=1):
+    def __init__(self, cells: list[Cell], jobs: int = 1) -> None:
         self.left = sum(_work(cell) for cell in cells)
         self.count, self.total, self.done, self.failed = len(cells), self.left, 0, 0
         self.jobs, self.spent = jobs, 0.0
 
-    def line(self, experiment, cell, code, spent, folder):
+    def line(
+        self, experiment: Experiment, cell: Cell, code: int, spent: float, folder: str | Path
+    ) -> str:
         """Note that a cell ended after ``spent`` seconds, and say how it went."""
         self.done += 1
         self.left -= _work(cell)
@@ -302,16 +335,16 @@ class Progress:
         return f"[{self.done}/{self.count}] {cell.name}: {said}; {_duration(rest)} left"
 
 
-def _work(cell):
+def _work(cell: Cell) -> float:
     return cost.training_flops(cell.config(), cell.images)
 
 
-def _duration(seconds):
+def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
-def run_here(experiment, folder=None):
+def run_here(experiment: Experiment, folder: str | Path | None = None) -> list[dict[str, Any]]:
     """Run the quick form in this process and return its cards: what the chapters do live.
 
     ``folder`` keeps the cards; a cell that has one is not run again. Uses CIFAR-10 where it is,
@@ -321,9 +354,9 @@ def run_here(experiment, folder=None):
     'run_here'
     """
     cards = []
-    for cell in experiment.cells(quick=True):
+    for cell in experiment.cells(True):
         path = card_path(experiment, cell, folder) if folder is not None else None
-        if path is not None and is_done(experiment, cell, folder):
+        if folder is not None and path is not None and is_done(experiment, cell, folder):
             cards.append(results.read_card(path))
             continue
         cards.append(run_cell(experiment, cell))
@@ -332,7 +365,9 @@ def run_here(experiment, folder=None):
     return cards
 
 
-def plan(experiment, quick=False, folder=RESULTS, jobs=1):
+def plan(
+    experiment: Experiment, quick: bool = False, folder: str | Path = RESULTS, jobs: int = 1
+) -> dict[str, Any]:
     """What is done and what is left: ``{"cells", "done", "waiting", "seconds"}``.
 
     ``seconds`` is the expected time of the waiting cells on this machine, ``jobs`` at a time, with
@@ -350,7 +385,7 @@ def plan(experiment, quick=False, folder=RESULTS, jobs=1):
         key = (cell.preset, repr(cell.changes), cell.train.batch_size, cell.train.augment)
         if key not in timed:
             timed[key] = seconds_per_step(cell)
-        seconds += timed[key] * cell.train.steps
+        seconds += timed[key] * (cell.train.steps or 0)
     return {
         "cells": len(cells),
         "done": len(cells) - len(left),
@@ -359,7 +394,7 @@ def plan(experiment, quick=False, folder=RESULTS, jobs=1):
     }
 
 
-def seconds_per_step(cell):
+def seconds_per_step(cell: Cell) -> float:
     """Time one training step of the cell's model, in seconds, on drawn images of the right size.
 
     >>> from vit_teach.experiments import cell

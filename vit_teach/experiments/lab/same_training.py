@@ -4,15 +4,22 @@ The position experiment, say, and the one on pooling both need the plain ViT. A 
 thread is a function of its declaration and its seed, so it is run once.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ... import results
+
+if TYPE_CHECKING:
+    from ...experiments.lab.cells import Cell, Experiment
+
 
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "test_accuracy", "test_loss")
 
 
-def same_training(cell, data, folder):
+def same_training(cell: Cell, data: dict[str, Any], folder: str | Path) -> dict[str, Any] | None:
     """A complete card in ``folder`` of the training that ``cell`` declares, or None.
 
     Same means: the same images (``data`` is a card's entry for them), model, recipe, steps and
@@ -39,7 +46,7 @@ def same_training(cell, data, folder):
     return None
 
 
-def _essentials(config):
+def _essentials(config: dict[str, Any]) -> dict[str, Any]:
     """A card's settings without its labels, and without the rule for the weights to keep."""
     plain = json.loads(json.dumps(config))  # tuples become lists, as in a card that was read
     plain.pop("labels", None)
@@ -47,7 +54,7 @@ def _essentials(config):
     return plain
 
 
-def _keeps_the_same(card, cell):
+def _keeps_the_same(card: dict[str, Any], cell: Cell) -> bool:
     """Whether the weights that the card measured are those that the cell would keep.
 
     Where the best evaluation was the last, "best" and "last" keep the same ones.
@@ -57,7 +64,9 @@ def _keeps_the_same(card, cell):
     return cell.train.keep == "last" and card["train"].get("kept_step") == card["train"]["steps"]
 
 
-def shared_card(card, experiment, cell, selection, command):
+def shared_card(
+    card: dict[str, Any], experiment: Experiment, cell: Cell, selection: str, command: str
+) -> dict[str, Any]:
     """The card of ``cell`` in ``experiment`` with what ``card``, the same training, measured.
 
     It names the other card under "same_training_as". What only the other experiment measured is
