@@ -152,6 +152,8 @@ def of_timm(model, origin="timm's model"):
     block = model.blocks[0]
     if type(block).__name__ != "Block":
         raise ValueError(f"{origin} has blocks of the class {type(block).__name__}: other equations")
+    if type(block.attn).__name__ != "Attention":
+        raise ValueError(f"{origin} has {type(block.attn).__name__} in place of plain attention")
     if not isinstance(block.norm1, torch.nn.LayerNorm):
         raise ValueError(f"{origin} has {type(block.norm1).__name__} in place of LayerNorm")
     if type(block.mlp).__name__ != "Mlp":

@@ -22,6 +22,7 @@ FOREIGN = (
     (r"blocks\.\d+\.attn\.[qkv]_(bias|proj)", "projections of query, key and value apart (BEiT, EVA)"),
     (r".*\.attn\.[qk]_norm", "norms of queries and keys"),
     (r".*\.mlp\.(fc1_[gx]|w\d+|weights_in|weights_out)\.", "an MLP with a gate (SwiGLU)"),
+    (r".*\.attn\.(lambda|sub_norm)", "attention as a difference of two (diff)"),
     (r".*\.(attn|mlp)\.norm\.", "norms inside attention or MLP (as in BEiT-3)"),
     (r"blocks\.\d+\.(attns|ffns)\.|blocks\.\d+\.(in_proj|in_norm)", "branches side by side"),
     (r"patch_embed\.backbone\.(?!stem\.(conv|norm)\.|stages\.)", "a CNN that is not the paper's"),

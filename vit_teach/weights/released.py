@@ -418,6 +418,11 @@ def _check_shapes(state):
             raise ValueError(f"{name} has shape {shape}; it must have {count} axes, none of them 0")
 
 
+    gated = state.get("blocks.0.mlp.fc2.weight", state["blocks.0.mlp.fc1.weight"].T)
+    if gated.shape[1] * 2 == state["blocks.0.mlp.fc1.weight"].shape[0]:
+        raise ValueError("state has an MLP with a gate (SwiGLU, both halves in fc1): our ViT does not")
+
+
 def _check_head(state, num_classes, source):
     """Raise ``ValueError`` if a classifier is wanted and there is none that ours can be."""
     if num_classes is not None:
@@ -504,7 +509,7 @@ def _grid(rows, prefixes, patch, image_size, wanted):
         return (side, side), [f"a square grid of {side} x {side} patches"]
     if not squares and fits:
         return asked, [f"a grid of {asked[0]} x {asked[1]} patches, as image_size has"]
-    problem = f"pos_embed has {counts[-1] if counts else 0} patches, " + (
+    problem = f"pos_embed has {counts[0] if counts else 0} patches, " + (
         "which may be a square or not" if squares else "not a square"
     )
     raise ValueError(
