@@ -1,21 +1,24 @@
 """All of timm's ViTs by name, with random weights: right, or said, or refused. And the table."""
 
+import argparse
 import re
-import warnings
 from collections import Counter, defaultdict
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import timm
 import torch
-from model_tools import pictures, randomise
+import transformers
+from model_tools import close, pictures, randomise
 from safetensors.torch import save_file
+from torchvision.models.vision_transformer import VisionTransformer as TorchvisionViT
 
-from vit_teach import zoo
-from vit_teach.weights import facts, files, released
+from vit_teach import ViTConfig, zoo
+from vit_teach.weights import facts, files, layouts, released
 
 PAGE = Path(__file__).parent.parent / "book" / "appendix" / "released_models.md"
 MODULES = (
@@ -206,13 +209,134 @@ def test_the_pages_table_is_what_the_code_does():
     assert f"Of {sum(results.values())} names {sums}" in PAGE.read_text(encoding="utf-8")
 
 
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    import time
-    for key in keys():
-        t = time.time()
-        try:
-            result = outcome(key)
-        except Exception as error:
-            result = ("ERROR", repr(error)[:300])
-        print(len(families()[key]), families()[key][0][0], *result, round(time.time() - t, 1))
+# --- Other libraries' files ----------
+
+TINY = {
+    "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 48,
+    "image_size": 32, "patch_size": 8, "num_labels": 7, "mlp_ratio": 2,
+}  # fmt: skip
+OURS = ViTConfig(
+    image_size=32, patch_size=8, num_classes=7, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2.0
+)
+IMAGES = pictures(2, 3, 32, 32, dtype=torch.float64)
+
+
+def hugging_face(kind, folder, **more):
+    """A small model of transformers with random weights, saved as a folder."""
+    torch.manual_seed(0)
+    model_class = getattr(transformers, kind)
+    model = randomise(model_class(model_class.config_class(**{**TINY, **more}))).double().eval()
+    model.save_pretrained(folder)
+    return folder, lambda: model(pixel_values=IMAGES)
+
+
+def hidden(make):
+    """The same, answering with the last hidden states."""
+
+    def made(folder):
+        source, answer = make(folder)
+        return source, lambda: answer().last_hidden_state
+
+    return made
+
+
+def logits(make, name="logits"):
+    def made(folder):
+        source, answer = make(folder)
+        return source, lambda: getattr(answer(), name)
+
+    return made
+
+
+def kind(name, **more):
+    return lambda folder: hugging_face(name, folder, **more)
+
+
+def from_torchvision_file(folder):
+    torch.manual_seed(0)
+    model = randomise(TorchvisionViT(32, 8, 2, 3, 24, 48, num_classes=7)).double().eval()
+    torch.save(model.state_dict(), folder / "model.pth")
+    return folder / "model.pth", lambda: model(IMAGES)
+
+
+def our_model():
+    torch.manual_seed(0)
+    return randomise(zoo.build(OURS)).double().eval()
+
+
+def google_file(folder):
+    model = our_model()
+    np.savez(folder / "model.npz", **layouts.to_google(model))
+    return folder / "model.npz", lambda: model(IMAGES)
+
+
+def dino_file(folder):
+    """A training checkpoint: two networks, each with a head of its own, and the optimiser."""
+    model = our_model()
+    body = {f"module.backbone.{n}": t for n, t in model.state_dict().items() if "head" not in n}
+    other = {name: tensor + 1 for name, tensor in body.items()}
+    content = {"student": other, "teacher": body, "epoch": 3, "args": argparse.Namespace(lr=1)}
+    torch.save(content, folder / "checkpoint.pth")
+    return folder / "checkpoint.pth", lambda: model(IMAGES, intermediates=True)[1]["norm"]
+
+
+def mae_file(folder):
+    model = our_model()
+    body = {name: t for name, t in model.state_dict().items() if "head" not in name}
+    more = {"mask_token": torch.zeros(1, 1, 8), "decoder_embed.weight": torch.zeros(8, 24)}
+    torch.save({"model": {**body, **more}}, folder / "mae.pth")
+    return folder / "mae.pth", lambda: model(IMAGES, intermediates=True)[1]["norm"]
+
+
+HEADS = {"num_heads": 3}
+NEW = {"num_classes": 1}
+FILES = {
+    "torchvision, `vit_b_16` and its like": (from_torchvision_file, HEADS),
+    "Hugging Face, `ViTForImageClassification`": (logits(kind("ViTForImageClassification")), {}),
+    "Hugging Face, `ViTModel`": (hidden(kind("ViTModel")), NEW),
+    "Hugging Face, `DeiTForImageClassificationWithTeacher`": (
+        logits(kind("DeiTForImageClassificationWithTeacher"), "cls_logits"), {}
+    ),
+    "Hugging Face, `Dinov2Model`": (hidden(kind("Dinov2Model")), NEW),
+    "Hugging Face, `Dinov2WithRegistersModel`": (hidden(kind("Dinov2WithRegistersModel")), NEW),
+    "Hugging Face, `Dinov2ForImageClassification`": (kind("Dinov2ForImageClassification"), {}),
+    "Hugging Face, `Dinov2Model` of giant size": (kind("Dinov2Model", use_swiglu_ffn=True), NEW),
+    "Hugging Face, CLIP's image encoder": (kind("CLIPVisionModel"), NEW),
+    "Google and big_vision, `.npz`": (google_file, {}),
+    "DINO, a checkpoint with `student` and `teacher`": (
+        dino_file, {"key": "teacher", **HEADS, **NEW}
+    ),
+    "MAE, with its decoder": (mae_file, {**HEADS, **NEW}),
+}  # fmt: skip
+
+
+@cache
+def page_of_files():
+    text = PAGE.read_text(encoding="utf-8").partition("## By other libraries")[2].partition("\n## ")[0]
+    cells = [[c.strip() for c in line.split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {row[1]: row[2] for row in cells[2:]}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_other_libraries_files(name, tmp_path):
+    make, arguments = FILES[name]
+    source, answer = make(tmp_path)
+    try:
+        opened = released.open_source(source, **arguments)
+    except ValueError:
+        assert page_of_files()[name] == "refused"
+        return
+    assert page_of_files()[name] == ("with a note" if opened.notes else "exactly")
+    state, config = released.adapt(opened.state, opened.config, arguments.get("num_classes"))
+    ours = zoo.build(config).double().eval()
+    files.load_strict(ours, state)
+    with torch.no_grad():
+        found, out = ours(IMAGES, intermediates=True)
+        expected = answer()
+    found = found if expected.ndim == 2 else out["norm"]
+    # their epsilon cannot be ours; all other notes leave the numbers that are compared
+    close(found, expected, 1e-3 if "epsilon" in str(opened.notes) else 1e-10)
+
+
+def test_the_page_names_these_files_and_no_other():
+    assert list(page_of_files()) == list(FILES)
