@@ -21,7 +21,7 @@ from transformers import ViTConfig as HuggingFaceConfig
 from transformers import ViTForImageClassification
 
 from vit_teach import VisionTransformer, ViTConfig
-from vit_teach.weights import layouts, released
+from vit_teach.weights import layouts, opening, released
 from vit_teach.weights.files import load_strict
 
 CONFIG = ViTConfig(
@@ -274,7 +274,7 @@ def test_what_googles_layout_cannot_hold(heads, change, message):
 def test_the_hidden_layer_of_the_first_release():
     hidden = {"pre_logits/kernel": np.zeros((24, 24)), "pre_logits/bias": np.zeros(24)}
     arrays = {**google_arrays(), **hidden}
-    with pytest.raises(ValueError, match="pre_logits.*use head=False"):
+    with pytest.raises(ValueError, match="pre_logits.*train a new head"):
         layouts.from_google(arrays)
     state = layouts.from_google(arrays, head=False)
     assert not any(name.startswith("head") for name in state) and "norm.weight" in state
@@ -329,8 +329,8 @@ def test_sizes_are_read_off_the_shapes():
         num_heads=2, mlp_ratio=1.5,
     )  # fmt: skip
     state = VisionTransformer(wide).state_dict()
-    assert released.infer_config(state, image_size=(8, 24)) == wide
-    with pytest.raises(ValueError, match="6 patches, not a square: give image_size"):
+    assert released.infer_config(state, num_heads=2, image_size=(8, 24)) == wide
+    with pytest.raises(ValueError, match="6 patches, not a square: give trained_size"):
         released.infer_config(state)
 
 
@@ -415,7 +415,7 @@ def test_bad_files_are_refused_and_never_executed(make, name, tmp_path, monkeypa
 
 
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(released, "LIMIT", 1e6)
+    monkeypatch.setattr(opening, "LIMIT", 1e6)
     path = tmp_path / "bomb.npz"
     header = {"descr": "<f4", "fortran_order": False, "shape": (500_000,)}
     zipped(path, cls=npy(header, b"\0" * 2_000_000))
@@ -456,9 +456,10 @@ def test_a_missing_library_is_named(monkeypatch):
         released.load("timm:vit_base_patch16_224")
 
 
-def test_a_name_gives_the_librarys_own_weights(monkeypatch):
+def test_a_name_gives_the_librarys_own_weights(monkeypatch, capsys):
     theirs = timm_model("cls", torch.float32)
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: theirs)
-    model = released.load("timm:any", num_heads=3)
+    model = released.load("timm:vit_tiny_patch16_224")
+    assert model.config.num_heads == 3 and "assumed" not in capsys.readouterr().out
     images = pictures(2, 3, 16, 16)
     close(model(images), theirs(images), 1e-5)

@@ -173,10 +173,13 @@ def _transformer_rows(config: ViTConfig) -> list[Row]:
     else:
         rows = [_patch_row(config)]
     if config.class_token:
-        rows.append(_row("cls_token", (tokens, dim), dim))
-    learned = config.position == "learned"
+        rows.append(_row("cls_token", (tokens - config.registers, dim), dim))
+    placed = (tokens - config.registers, dim)  # registers have no row in the table
     if config.position != "none":
-        rows.append(_row("pos_embed", (tokens, dim), tokens * dim if learned else 0))
+        learned = config.position == "learned"
+        rows.append(_row("pos_embed", placed, prod(placed) if learned else 0))
+    if config.registers:
+        rows.append(_row("reg_token", (tokens, dim), config.registers * dim))
     for i in range(config.depth):
         rows += _block_rows(f"blocks.{i}", config)
     norm = _row("norm", (tokens, dim), 2 * dim)

@@ -80,10 +80,16 @@ def build(config: Config) -> Model:
 def config_to_dict(config: Config) -> dict[str, Any]:
     """A configuration as plain values, with its ``kind``: what cards and weight files hold.
 
+    ``registers`` is written only where there are any, so files of models without them stay as they
+    always were.
+
     >>> config_to_dict(preset("CIFAR-ResNet-Tiny"))["kind"]
     'resnet'
     """
-    return {"kind": kind(config), **asdict(config)}
+    values = {"kind": kind(config), **asdict(config)}
+    if values.get("registers") == 0:
+        del values["registers"]
+    return values
 
 
 def config_from_dict(values: dict[str, Any]) -> Config:

@@ -13,7 +13,7 @@ from .muon import FilterMuon, Muon
 
 OPTIMIZERS = ("muon", "muon-conv", "adamw")
 SCHEDULES = ("cosine", "trapezoid", "constant")
-NO_DECAY = ("pos_embed", "cls_token")
+NO_DECAY = ("pos_embed", "cls_token", "reg_token")
 
 
 def split_parameters(

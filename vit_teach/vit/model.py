@@ -25,7 +25,10 @@ class ViTConfig:
     of "learned", "sincos1d", "sincos2d", "none". ``pool`` is "cls" (read the class token) or "mean"
     (average the patch tokens; ``class_token=False`` then leaves the class token out).
     ``fc_norm`` puts the last LayerNorm after the pooling, as timm does for averaged models.
-    Raises ``ValueError`` for a combination that cannot be built.
+    ``registers`` is the number of extra learned tokens behind the class token: they have no place
+    in the image, so no row in the position table, and the pooling never reads them (Darcet et al.
+    2023, "Vision transformers need registers"). Raises ``ValueError`` for a combination that cannot
+    be built.
 
     >>> config = ViTConfig(image_size=(32, 48), patch_size=(4, 8), embed_dim=96, num_heads=3)
     >>> config.grid_size, config.num_patches, config.num_tokens, config.head_dim, config.mlp_dim
@@ -45,6 +48,7 @@ class ViTConfig:
     class_token: bool = True  # whether a class token is put before the patches
     fc_norm: bool = False  # whether the last LayerNorm comes after the pooling
     dropout: float = 0.0  # probability in training, after embedding, attention and MLP
+    registers: int = 0  # R, learned tokens behind the class token that no pooling reads
 
     def __post_init__(self) -> None:
         for name in ("image_size", "patch_size"):
@@ -54,6 +58,8 @@ class ViTConfig:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name}={value!r} must be a positive integer")
+        if type(self.registers) is not int or self.registers < 0:
+            raise ValueError(f"registers={self.registers!r} must be 0 or a positive integer")
         if self.embed_dim % self.num_heads:
             raise ValueError(
                 f"embed_dim={self.embed_dim} must be divisible by num_heads={self.num_heads}"
@@ -89,8 +95,13 @@ class ViTConfig:
 
     @property
     def num_tokens(self) -> int:
-        """T, the length of the sequence: the patches and, where there is one, the class token."""
-        return self.num_patches + int(self.class_token)
+        """T, the length of the sequence: patches, class token and registers where there are any."""
+        return self.num_patches + self.prefix_tokens
+
+    @property
+    def prefix_tokens(self) -> int:
+        """How many tokens stand before the patches: the class token and the registers."""
+        return int(self.class_token) + self.registers
 
     @property
     def head_dim(self) -> int:
@@ -129,6 +140,9 @@ class VisionTransformer(nn.Module):
         dim = config.embed_dim
         self.patch_embed = self.build_embedding(config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if config.class_token else None
+        self.reg_token = None
+        if config.registers:  # equal tokens would stay equal: they start at random
+            self.reg_token = nn.Parameter(torch.randn(1, config.registers, dim) * 0.02)
         self.build_positions()
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
@@ -151,10 +165,14 @@ class VisionTransformer(nn.Module):
         return embedding
 
     def build_positions(self) -> None:
-        """Make ``pos_embed`` (1, T, D): a parameter if learned, a constant if fixed, else None."""
+        """Make ``pos_embed``: a parameter if learned, a constant if fixed, else None.
+
+        It is (1, T, D), or (1, T - R, D) with R registers, which have no row.
+        """
         config = self.config
         if config.position == "learned":
-            table = torch.empty(1, config.num_tokens, config.embed_dim)
+            rows = config.num_tokens - config.registers
+            table = torch.empty(1, rows, config.embed_dim)
             self.pos_embed = nn.Parameter(nn.init.normal_(table, std=0.02))
         elif config.position == "none":
             self.pos_embed = None
@@ -182,13 +200,17 @@ class VisionTransformer(nn.Module):
             x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, T, D)
         if self.pos_embed is not None:
             x = x + self.pos_embed  # (B, T, D)
+        if self.reg_token is not None:  # behind the class token, without a position
+            first = int(self.config.class_token)
+            registers = self.reg_token.expand(len(x), -1, -1)  # (B, R, D)
+            x = torch.cat([x[:, :first], registers, x[:, first:]], dim=1)  # (B, T, D)
         return self.dropout(x)  # (B, T, D)
 
     def pool(self, x: Tensor) -> Tensor:
         """Tokens (B, T, D) to one vector for each image (B, D)."""
         if self.config.pool == "cls":
             return x[:, 0]  # (B, D)
-        return x[:, int(self.config.class_token) :].mean(dim=1)  # (B, D), patch tokens only
+        return x[:, self.config.prefix_tokens :].mean(dim=1)  # (B, D), patch tokens only
 
     def features(self, images: Tensor, out: dict[str, Tensor] | None = None) -> Tensor:
         """Images (B, C, H, W) to the vectors (B, D) that the classifier reads: y of equation 4."""

@@ -22,8 +22,11 @@ def save(model, path, half=False, **metadata):
     """Write a model's weights and configuration to a safetensors file.
 
     ``half`` stores float16 numbers, two bytes each. ``metadata`` (plain values: an accuracy, a data
-    source) goes into the header. The file is complete or not there. Returns the path. Raises
-    ``ValueError`` for a number that JSON does not have, such as NaN.
+    source) goes into the header, and with it the ``normalisation`` of a model that was loaded with
+    one. A compiled or parallel model is saved as the model inside. The file is complete or not
+    there. Returns the path. Raises ``ValueError`` for what :func:`load` would not take: another
+    class of model, a number that is not finite (also one too large for float16), or, in
+    ``metadata``, a number that JSON does not have.
 
     >>> import tempfile, vit_teach as vt
     >>> model = vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano"))
@@ -32,22 +35,42 @@ def save(model, path, half=False, **metadata):
     ...     read_metadata(path)["test_accuracy"], load(path).config == model.config
     (0.5, True)
     """
-    path = Path(path)
+    path, model = Path(path), _unwrapped(model)
+    normalisation = getattr(model, "normalisation", None)
+    if normalisation is not None:
+        metadata = {"mean": normalisation[0], "std": normalisation[1], **metadata}
+    tensors = {name: _stored(name, t, half) for name, t in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {
         "format": FORMAT,
         "config": json.dumps(zoo.config_to_dict(model.config)),
         "metadata": json.dumps(metadata, allow_nan=False),
     }
-    tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
     with written_whole(path) as temporary:
         save_file(tensors, temporary, metadata=header)
     return path
 
 
-def _stored(tensor, half):
+def _unwrapped(model):
+    """The package's own model inside of what torch.compile and DataParallel put around it."""
+    inner = model
+    for name in ("_orig_mod", "module", "_orig_mod"):
+        inner = getattr(inner, name, inner)
+    if type(getattr(inner, "config", None)) not in [config for config, _ in zoo.KINDS.values()]:
+        raise ValueError(
+            f"model={type(model).__name__} must be one of the package's models. If one is inside "
+            "of it, save that, as in save(model.model, ...)"
+        )
+    return inner
+
+
+def _stored(name, tensor, half):
     tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if half and tensor.is_floating_point() else tensor
+    stored = tensor.half() if half and tensor.is_floating_point() else tensor
+    if not stored.isfinite().all():
+        limit = ": float16 ends at 65504, use half=False" if tensor.isfinite().all() else ""
+        raise ValueError(f"model holds a number that is not finite, in {name}{limit}")
+    return stored
 
 
 def is_ours(path):
@@ -87,13 +110,16 @@ def read_metadata(path):
         )
     try:
         config = zoo.config_from_dict(json.loads(header["config"]))
-        return {"config": config, **json.loads(header["metadata"])}
+        return {**json.loads(header["metadata"]), "config": config}
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} has a damaged header: {error}") from error
 
 
 def load(path):
     """The model in one of our files, in float32 and evaluation mode.
+
+    ``model.normalisation`` is (mean, deviation) of the pictures it was trained on, if the header
+    has ``mean`` and ``std``, else None.
 
     Raises ``ValueError`` if the file cannot be read, is not ours, does not hold exactly the
     model's parameters, or holds a number that is not finite.
@@ -103,12 +129,13 @@ def load(path):
     ...
     ValueError: path='no-such-file.safetensors' must be an existing file
     """
-    config, state = read_metadata(path)["config"], load_file(path)
+    metadata, state = read_metadata(path), load_file(path)
+    config = metadata["config"]
     if config.depth > len(state):  # a header can claim any size: believe the tensors
         raise ValueError(f"{path} does not fit the model: too few tensors for depth={config.depth}")
     try:
         with torch.device("meta"):  # shapes without memory
-            _check_fit(zoo.build(config), state, path)
+            check_fit(zoo.build(config), state, path)
     except (RuntimeError, TypeError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} describes a model that cannot be built: {reason}") from error
@@ -117,7 +144,19 @@ def load(path):
             raise ValueError(f"{path} holds a number that is not finite, in {name}")
     model = zoo.build(config)
     load_strict(model, state, path)
+    model.normalisation = _normalisation(metadata)
     return model.eval()
+
+
+def _normalisation(metadata):
+    """The (mean, deviation) of the training pictures in a file's metadata, or None."""
+    pair = []
+    for name in ("mean", "std"):
+        values = metadata.get(name)
+        if not isinstance(values, list) or not all(type(v) in (int, float) for v in values):
+            return None
+        pair.append(tuple(values))
+    return tuple(pair)
 
 
 def recorded(name):
@@ -141,12 +180,18 @@ def load_strict(model, state, source="state"):
     ...
     ValueError: state does not fit the model: missing bias
     """
-    _check_fit(model, state, source)
+    check_fit(model, state, source)
     model.load_state_dict(state, strict=True)
 
 
-def _check_fit(model, state, source):
-    """Raise ``ValueError`` unless ``state`` has the model's names and shapes."""
+def check_fit(model, state, source):
+    """Raise ``ValueError`` unless ``state`` has the model's names and shapes.
+
+    >>> check_fit(torch.nn.Linear(2, 1), {"weight": torch.zeros(1, 2)}, "state")
+    Traceback (most recent call last):
+    ...
+    ValueError: state does not fit the model: missing bias
+    """
     own = model.state_dict()
     faults = [f"missing {name}" for name in own if name not in state]
     faults += [f"unexpected {name}" for name in state if name not in own]

@@ -1,8 +1,8 @@
 """Other libraries' names and shapes for the same weights: each to ours, some back.
 
 Our parameters carry timm's names. A function here takes a state dict (names and arrays) and returns
-one that :func:`vit_teach.checkpoints.load_strict` accepts. Nothing is computed but transpositions
-and one addition of zeros, so a way there and back gives the same bits.
+one that :func:`vit_teach.weights.load_strict` accepts. For a plain ViT nothing is computed but
+transpositions and one addition of zeros, so a way there and back gives the same bits.
 """
 
 import re
@@ -10,27 +10,104 @@ import re
 import numpy as np
 import torch
 
-# --- timm and DINO --------------------------------------------------------------------------------
+# --- timm, DINO, DeiT and DINOv2 ------------------------------------------------------------------
+
+# Names of the public code of DINOv2 and DeiT-III, and timm's.
+TIMM_NAMES = (
+    (r"register_tokens", r"reg_token"),
+    (r"(blocks\.\d+)\.gamma_([12])", r"\1.ls\2.gamma"),
+)
+UNUSED = ("mask_token",)  # stands in for hidden patches while training, and nowhere else
 
 
 def from_timm(state):
-    """A timm ViT's state dict in our names: they are the same, so this is a plain copy.
+    """A timm ViT's state dict in our names. For a plain ViT this is a plain copy.
 
-    DINO's public code uses these names too. Load the result with ``checkpoints.load_strict``.
+    The public code of DINO, DeiT, DeiT-III and DINOv2 uses these names too. What our model has no
+    place for is computed into what it has, exactly: LayerScale into the layer before it, missing
+    biases of query, key and value as zeros. Load the result with :func:`load_strict`.
 
     >>> list(from_timm({"cls_token": torch.zeros(1, 1, 4)}))
     ['cls_token']
     """
-    return dict(state)
+    renamed = {}
+    for name, tensor in state.items():
+        for theirs, ours in TIMM_NAMES:
+            name = re.sub(f"^{theirs}$", ours, name)
+        if name not in UNUSED:
+            renamed[name] = tensor
+    return _with_biases(fold_layer_scale(renamed))
 
 
-def to_timm(state):
-    """Our state dict in timm's names: the way back from :func:`from_timm`.
+def fold_layer_scale(state):
+    """Multiply LayerScale into the layer before it: gamma (A x + b) = (gamma A) x + gamma b.
+
+    LayerScale is a vector of D factors on what a branch adds (Touvron et al. 2021). ``ls1.gamma``
+    goes into ``attn.proj``, ``ls2.gamma`` into ``mlp.fc2``; the products are formed in float64 and
+    rounded once. Raises ``ValueError`` if the layer is missing or of another width.
+
+    >>> layer = {"weight": torch.eye(2), "bias": torch.ones(2)}
+    >>> state = {f"blocks.0.mlp.fc2.{part}": tensor for part, tensor in layer.items()}
+    >>> state = fold_layer_scale({**state, "blocks.0.ls2.gamma": torch.tensor([2.0, 3.0])})
+    >>> list(state), state["blocks.0.mlp.fc2.bias"]
+    (['blocks.0.mlp.fc2.weight', 'blocks.0.mlp.fc2.bias'], tensor([2., 3.]))
+    """
+    folded = dict(state)
+    for name, gamma in state.items():
+        match = re.fullmatch(r"(blocks\.\d+)\.ls([12])\.gamma", name)
+        if match is None:
+            continue
+        del folded[name]
+        for part in ("weight", "bias"):
+            layer = f"{match[1]}.{('attn.proj', 'mlp.fc2')[int(match[2]) - 1]}.{part}"
+            tensor = state.get(layer)
+            if tensor is None or gamma.ndim != 1 or tensor.shape[:1] != gamma.shape:
+                raise ValueError(
+                    f"state has {name!r} for a layer {layer!r} of another width or none"
+                )
+            scale = gamma.double().view(-1, *[1] * (tensor.ndim - 1))
+            kind = torch.promote_types(tensor.dtype, torch.float32)
+            folded[layer] = (tensor.double() * scale).to(kind)
+    return folded
+
+
+def _with_biases(state):
+    """The state with zeros for the biases of query, key and value, if it has none at all."""
+    weights = [name for name in state if re.fullmatch(r"blocks\.\d+\.attn\.qkv\.weight", name)]
+    biases = [name.removesuffix("weight") + "bias" for name in weights]
+    if any(name in state for name in biases):
+        return state
+    zeros = {b: torch.zeros_like(state[w][:, 0]) for w, b in zip(weights, biases, strict=True)}
+    return {**state, **zeros}
+
+
+def to_timm(model):
+    """Our model's weights for timm: the way back from :func:`from_timm`, the same bits.
+
+    ``model`` is a plain ViT, or its state dict. In one line, with timm's own model of equal size::
+
+        timm.create_model("vit_tiny_patch16_224").load_state_dict(vt.weights.to_timm(model))
+
+    With registers, timm's position table has rows for them (``reg_tokens=R``): they are zero.
 
     >>> list(to_timm({"cls_token": torch.zeros(1, 1, 4)}))
     ['cls_token']
     """
-    return dict(state)
+    state = dict(_state_of(model))
+    if "reg_token" in state and "pos_embed" in state:
+        first, table = int("cls_token" in state), state["pos_embed"]
+        rows = torch.zeros_like(state["reg_token"])
+        state["pos_embed"] = torch.cat([table[:, :first], rows, table[:, first:]], dim=1)
+    return state
+
+
+def _state_of(model):
+    """A model's state dict; a state dict is one already."""
+    if isinstance(model, dict):
+        return model
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"model={type(model).__name__} must be a model or a state dict")
+    return model.state_dict()
 
 
 # --- torchvision and Hugging Face: the same numbers under other names -----------------------------
@@ -58,18 +135,23 @@ TORCHVISION_NAMES = (
         r"blocks.\1.mlp.fc2.\2",
     ),
     (r"encoder\.ln\.(weight|bias)", r"norm.\1"),
-    (r"heads\.head\.(weight|bias)", r"head.\1"),
+    (r"heads\.(?:head\.)?(weight|bias)", r"head.\1"),
 )
 
 # The files on the hub keep the names of transformers 4 (encoder.layer.0.attention.attention.query);
 # transformers 5 writes shorter ones (layers.0.attention.q_proj). Query, key and value are apart.
+# Dinov2 has timm's names for norms, and LayerScale.
 _LAYER = r"(?:encoder\.layer|layers)\.(\d+)\."
 HUGGINGFACE_NAMES = (
     (r"embeddings\.cls_token", r"cls_token"),
     (r"embeddings\.position_embeddings", r"pos_embed"),
+    (r"embeddings\.register_tokens", r"reg_token"),
+    (r"embeddings\.distillation_token", r"dist_token"),
+    (r"embeddings\.mask_token", r"mask_token"),
     (r"embeddings\.patch_embeddings\.projection\.(weight|bias)", r"patch_embed.proj.\1"),
-    (_LAYER + r"layernorm_before\.(weight|bias)", r"blocks.\1.norm1.\2"),
-    (_LAYER + r"layernorm_after\.(weight|bias)", r"blocks.\1.norm2.\2"),
+    (_LAYER + r"(?:layernorm_before|norm1)\.(weight|bias)", r"blocks.\1.norm1.\2"),
+    (_LAYER + r"(?:layernorm_after|norm2)\.(weight|bias)", r"blocks.\1.norm2.\2"),
+    (_LAYER + r"layer_scale([12])\.lambda1", r"blocks.\1.ls\2.gamma"),
     (
         _LAYER + r"attention\.(?:attention\.(?:query)|q_proj)\.(weight|bias)",
         r"blocks.\1.attn.q.\2",
@@ -86,8 +168,10 @@ HUGGINGFACE_NAMES = (
     (_LAYER + r"(?:intermediate\.dense|mlp\.fc1)\.(weight|bias)", r"blocks.\1.mlp.fc1.\2"),
     (_LAYER + r"(?:output\.dense|mlp\.fc2)\.(weight|bias)", r"blocks.\1.mlp.fc2.\2"),
     (r"layernorm\.(weight|bias)", r"norm.\1"),
-    (r"classifier\.(weight|bias)", r"head.\1"),
+    (r"(?:cls_)?classifier\.(weight|bias)", r"head.\1"),
+    (r"distillation_classifier\.(weight|bias)", r"head_dist.\1"),
 )
+HUGGINGFACE_PREFIXES = ("vit.", "deit.", "dinov2.", "dinov2_with_registers.")
 
 
 def _renamed(state, names, library):
@@ -116,17 +200,19 @@ def from_torchvision(state):
 
 
 def from_huggingface(state):
-    """The state dict of a Hugging Face ``ViTForImageClassification`` in our names.
+    """The state dict of one of Hugging Face's ViTs, DeiTs or DINOv2s in our names.
 
     The names of transformers 4 (which the files on the hub have) and 5 are both known. Query, key
-    and value, three matrices there, become the rows of one. Their configuration has a LayerNorm
-    epsilon of 1e-12, ours is 1e-6: logits differ by about that much. Raises ``ValueError`` for a
-    name that is not in that model.
+    and value, three matrices there, become the rows of one; LayerScale is folded
+    (:func:`fold_layer_scale`). The ViT's configuration there has a LayerNorm epsilon of 1e-12, ours
+    is 1e-6: logits differ by about that much. Raises ``ValueError`` for a name that is not in
+    these models.
 
     >>> list(from_huggingface({"vit.embeddings.cls_token": torch.zeros(1, 1, 4)}))
     ['cls_token']
     """
-    bare = {name.removeprefix("vit."): tensor for name, tensor in state.items()}
+    first = "|".join(re.escape(prefix) for prefix in HUGGINGFACE_PREFIXES)
+    bare = {re.sub(f"^({first})", "", name): tensor for name, tensor in state.items()}
     renamed = _renamed(bare, HUGGINGFACE_NAMES, "Hugging Face")
     joined = {}
     for name, tensor in renamed.items():
@@ -138,7 +224,7 @@ def from_huggingface(state):
             if any(part is None for part in parts):
                 raise ValueError(f"state has {name!r}, but not all of query, key and value")
             joined[f"{match[1]}.qkv.{match[3]}"] = torch.cat(parts)
-    return joined
+    return from_timm(joined)
 
 
 # --- Google's .npz files --------------------------------------------------------------------------
@@ -163,11 +249,11 @@ def from_google(arrays, head=True):
     ...
     ValueError: arrays lacks 'embedding/bias'
     """
-    arrays = _unstacked(_without_prefix(arrays))
+    arrays = _unstacked(without_prefix(arrays))
     if head and any(name.startswith("pre_logits/") for name in arrays):
         raise ValueError(
             "arrays holds a hidden layer before the head ('pre_logits'), which our model does not "
-            "have: use head=False and train a new head"
+            "have: train a new head (here head=False, in load num_classes=...)"
         )
     take = _Taker({n: a for n, a in arrays.items() if not n.startswith("pre_logits/")})
     state = {
@@ -212,7 +298,12 @@ class _Taker:
         self.left = {name for name in self.left if not name.startswith(prefix)}
 
 
-def _without_prefix(arrays):
+def without_prefix(arrays):
+    """Google's arrays without what may stand before all their names, one of ``PREFIXES``.
+
+    >>> without_prefix({"params/embedding/kernel": 0})
+    {'embedding/kernel': 0}
+    """
     for prefix in PREFIXES:
         inside = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
         if "embedding/kernel" in inside:
@@ -298,18 +389,29 @@ def _google_backbone(take):
     return state
 
 
-def to_google(state, num_heads):
-    """Our state dict as arrays in Google's original layout: the way back from :func:`from_google`.
+def to_google(model, num_heads=None):
+    """Our weights as arrays in Google's original layout: the way back from :func:`from_google`.
 
-    ``num_heads`` is needed because their kernels have an axis for the heads. Raises ``ValueError``
-    if it does not divide the width, or the model is not a plain ViT with positions.
+    ``model`` is a plain ViT, or its state dict and ``num_heads``, because their kernels have an
+    axis for the heads. In one line, as a file that Google's and timm's code read::
+
+        np.savez("model.npz", **vt.weights.to_google(model))
+
+    Raises ``ValueError`` if ``num_heads`` is missing or does not divide the width, or if the model
+    is not a plain ViT with positions, or averages its tokens beside a class token.
 
     >>> from vit_teach import ViTConfig, VisionTransformer
     >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=12, depth=1, num_heads=3)
-    >>> arrays = to_google(VisionTransformer(config).state_dict(), num_heads=3)
+    >>> arrays = to_google(VisionTransformer(config))
     >>> arrays["Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"].shape
     (12, 3, 4)
     """
+    config = getattr(model, "config", None)
+    if getattr(config, "pool", None) == "mean" and config.class_token:
+        raise ValueError("model must read its class token, if it has one: Google's layout does")
+    state, num_heads = _state_of(model), num_heads or getattr(config, "num_heads", None)
+    if type(num_heads) is not int:
+        raise ValueError(f"num_heads={num_heads!r} must be given with a state dict, as an integer")
     left = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
     if "norm.weight" not in left or "pos_embed" not in left:
         raise ValueError("state must be a plain ViT's, with 'pos_embed' and 'norm.weight'")
