@@ -28,9 +28,10 @@ test: $(VENV)/.installed-test  ## install what the tests need and run all of the
 quick: $(VENV)/.installed-test  ## the unit tests of the model, the data and the records: under a minute
 	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile $(QUICK) $(ARGS)
 
-lint: $(VENV)/.installed-test  ## ruff, the import contracts, spelling; JavaScript where Node is
+lint: $(VENV)/.installed-test  ## style, types, imports, spelling; JavaScript where Node is
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check $(PYTHON_FILES)
+	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/codespell $(PROSE)
 	@if command -v npm >/dev/null; then npm ci --silent && npm run --silent check; \
@@ -45,7 +46,7 @@ data: $(VENV)/.installed  ## fetch CIFAR-10 (or: make data DATASET=cifar100)
 	@$(PY) -m vit_teach.data $(DATASET)
 
 clean:  ## remove the built site and its caches, keep .venv and data
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) tools/check_python.py

@@ -39,12 +39,13 @@ DOORS = (
 
 # Names of earlier editions of the notebooks, and where their contents are now.
 MOVED = {
-    "attention_maps": "probe", "bit": "baselines.paper_hybrid", "checkpoints": "weights",
-    "cifar": "data.cifar", "device": "train.device", "download": "data.download",
-    "embedding": "vit.embedding", "encoder": "vit.encoder", "hybrid": "baselines.hybrid",
-    "layouts": "weights.layouts", "muon": "train.muon", "optim": "train.optim",
-    "released": "weights", "reproduce": "site.reproduce", "resnet": "baselines.resnet",
-    "shapes": "data.drawn", "tables": "results", "timing": "cost",
+    "attention": "vit.attention", "attention_maps": "probe", "bit": "baselines.paper_hybrid",
+    "checkpoints": "weights", "cifar": "data.cifar", "device": "train.device",
+    "download": "data.download", "embedding": "vit.embedding", "encoder": "vit.encoder",
+    "hybrid": "baselines.hybrid", "layouts": "weights.layouts", "muon": "train.muon",
+    "optim": "train.optim", "patches": "vit.patches", "released": "weights",
+    "reproduce": "site.reproduce", "resnet": "baselines.resnet", "shapes": "data.drawn",
+    "tables": "results", "timing": "cost",
 }  # fmt: skip
 
 __all__ = [
