@@ -142,7 +142,8 @@ def test_what_thirty_passes_bring_is_what_the_text_says():
 
 def test_what_the_text_says_of_strong_augmentation_is_what_the_cards_say():
     cards = vt.results.recorded("data_size")
-    assert len(cards) == 90 and all(card["status"] == "complete" for card in cards)
+    assert all(card["status"] == "complete" for card in cards)
+    assert len(cards) == len(vt.experiments.find("data_size").cells(False))
     rows = vt.experiments.rows(cards, ["test_accuracy"])
     assert {row["n"] for row in rows} == {3}
     mean = {(r["model"], r["images"], r["augment"]): r["mean"] for r in rows}

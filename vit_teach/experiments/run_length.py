@@ -4,8 +4,8 @@ A run that is far too long for its images is best before its learning rate has c
 weights that validation then keeps never saw the end of the schedule. So a comparison of models on
 few images has to give each of them a whole schedule of the length that suits it.
 
-``python -m vit_teach.experiments run run_length`` takes about 2 core hours for the first 33 of its
-72 cells. Chapter 11 reads it.
+``python -m vit_teach.experiments run run_length`` takes about 6 core hours. Chapter 11
+reads it.
 """
 
 from .lab.cells import MODELS, QUICK_MODELS, Cell, Experiment, cell
@@ -23,8 +23,8 @@ def cells(quick: bool) -> list[Cell]:
     Every run goes through its whole schedule. Where the best evaluation of the experiment data_size
     was its last, that run is the longest one here.
 
-    >>> cells(quick=False)[0].name, len(cells(quick=False))
-    ('vit-500-basic-45000-s0', 72)
+    >>> cells(quick=False)[0].name
+    'vit-500-basic-45000-s0'
     """
     if quick:
         return [

@@ -3,6 +3,7 @@
 import traitlets
 
 from ..experiments import rows
+from ..results.summary import labelled
 from ..results.tables import result_rows_table
 from .shared.base import BookWidget, require
 
@@ -37,7 +38,7 @@ class GridExplorer(BookWidget):
     seed = traitlets.Int(ALL_SEEDS).tag(sync=True)
 
     def __init__(self, cards, metric=None, x=None, **settings):
-        cards = [_labelled(card) for card in cards if card["status"] == "complete"]
+        cards = [labelled(card) for card in cards if card["status"] == "complete"]
         require(cards, "cards", cards, "must hold at least one complete card")
         names = sorted({card["experiment"] for card in cards})
         require(len(names) == 1, "cards of experiments", names, "must be of one experiment")
@@ -97,13 +98,6 @@ class GridExplorer(BookWidget):
     def picture(self):
         caption = f"{self.metric.replace('_', ' ').capitalize()} of the experiment {self.title}"
         return result_rows_table(self.rows(), self.labels, caption)._repr_html_()
-
-
-def _labelled(card):
-    """A card of a single training has no labels: its name serves."""
-    if "labels" in card["config"]:
-        return card
-    return {**card, "config": {**card["config"], "labels": {"cell": card["cell"]}}}
 
 
 def _small(card, metrics):

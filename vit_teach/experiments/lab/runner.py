@@ -192,9 +192,6 @@ def cell_in_process(
 
     0: the card is there; 1: it failed, and a card says why; 75: another process is running it.
     An interrupted cell leaves its checkpoint and no card.
-
-    >>> cell_in_process.__name__
-    'cell_in_process'
     """
     work = Path(work) / experiment.name / cell.name
     work.mkdir(parents=True, exist_ok=True)
@@ -217,11 +214,7 @@ def cell_in_process(
 
 
 def end_with_runner() -> None:
-    """End this process when the runner that started it is gone: its end of the pipe closes.
-
-    >>> end_with_runner.__name__
-    'end_with_runner'
-    """
+    """End this process when the runner that started it is gone: its end of the pipe closes."""
 
     def watch() -> None:
         # Not sys.stdin: its lock, held by a waiting thread, would abort a normal end of Python.
@@ -248,9 +241,6 @@ def run(
     Each cell is a process of its own, on one thread if there are several jobs. ``shard`` (i, n)
     takes every n-th cell from the i-th on, so that n machines share an experiment. Ctrl-C stops;
     the same call goes on.
-
-    >>> run.__name__
-    'run'
     """
     number, shards = shard
     cells = experiment.cells(quick)[number - 1 :: shards]
@@ -349,9 +339,6 @@ def run_here(experiment: Experiment, folder: str | Path | None = None) -> list[d
 
     ``folder`` keeps the cards; a cell that has one is not run again. Uses CIFAR-10 where it is,
     else shapes.
-
-    >>> run_here.__name__
-    'run_here'
     """
     cards = []
     for cell in experiment.cells(True):
@@ -373,9 +360,6 @@ def plan(
     ``seconds`` is the expected time of the waiting cells on this machine, ``jobs`` at a time, with
     the trainings they start from: one step of each different model is timed on one thread. A
     training that another experiment has on record counts in full here; ``run`` only copies it.
-
-    >>> plan.__name__
-    'plan'
     """
     cells = experiment.cells(quick)
     left = waiting(experiment, quick, folder)

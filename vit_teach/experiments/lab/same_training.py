@@ -71,9 +71,6 @@ def shared_card(
 
     It names the other card under "same_training_as". What only the other experiment measured is
     left out.
-
-    >>> shared_card.__name__
-    'shared_card'
     """
     copy = {
         **card,
