@@ -1,11 +1,19 @@
 """AttentionExplorer: point at a patch and see where every head of each block looks (chapter 14)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import traitlets
+from torch import Tensor
 
 from ..data.imageset import MEAN, STD, normalise
 from ..probe.attention import attention_distance, collect, rollout, uniform_distance
 from ..probe.examine import fit_picture
+from ..vit.model import VisionTransformer
+from ..vit.patches import Size
 from .shared.base import BookWidget, data_uri, require
 
 ASKS = ("patch", "class", "mean")  # whose row is shown
@@ -14,7 +22,7 @@ PAGE_LIMIT = 150_000  # characters of state that a page may carry
 COLOURS = [(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)]
 
 
-def quantise(weights):
+def quantise(weights: Tensor) -> tuple[Tensor, Tensor]:
     """Attention weights (..., T, T) as bytes with a scale for each row: uint8, float32 (..., T).
 
     A weight becomes ``round(255 a / largest of its row)`` steps of ``largest / 255``. What
@@ -31,7 +39,7 @@ def quantise(weights):
     return steps, scales
 
 
-def restore(steps, scales):
+def restore(steps: Tensor, scales: Tensor) -> Tensor:
     """The weights that the script shows: float64 (..., T, T) from what :func:`quantise` gave.
 
     >>> restore(*quantise(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))).sum(dim=1)
@@ -40,7 +48,7 @@ def restore(steps, scales):
     return steps.double() * scales.double()[..., None]
 
 
-def colours(map_):
+def colours(map_: Tensor) -> Any:
     """A map (h, w) as pixels (h, w, 3), uint8: dark for 0, yellow for its largest number.
 
     >>> colours(torch.tensor([[0.0, 2.0]])).tolist()
@@ -79,7 +87,7 @@ class AttentionExplorer(BookWidget):
     weights = traitlets.Bytes().tag(sync=True)
     scales = traitlets.Bytes().tag(sync=True)
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # L, H, T
-    grid = traitlets.List(traitlets.Int()).tag(sync=True)
+    grid: Any = traitlets.List(traitlets.Int()).tag(sync=True)
     patch = traitlets.List(traitlets.Int()).tag(sync=True)
     block = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
@@ -88,7 +96,10 @@ class AttentionExplorer(BookWidget):
     view = traitlets.Unicode("head").tag(sync=True)
     common = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, weights, picture, patch_size, query=None, **settings):
+    def __init__(
+        self, weights: Tensor, picture: Tensor, patch_size: Size, query: int | None = None,
+        **settings: Any,
+    ) -> None:  # fmt: skip
         shape = tuple(weights.shape)
         fits = len(shape) == 4 and shape[2] == shape[3] and min(shape) > 0
         require(fits, "weights of shape", shape, "must be (L, H, T, T)")
@@ -118,7 +129,10 @@ class AttentionExplorer(BookWidget):
         )
 
     @classmethod
-    def from_model(cls, model, picture, mean=MEAN, std=STD, **settings):
+    def from_model(
+        cls, model: VisionTransformer, picture: Any, mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD, **settings: Any,
+    ) -> AttentionExplorer:  # fmt: skip
         """The explorer of any ViT or hybrid of the package, looking at any picture.
 
         ``picture`` is a file or a uint8 tensor (3, H, W): it is cut and resized to the model's
@@ -133,19 +147,19 @@ class AttentionExplorer(BookWidget):
         weights = collect(model, normalise(pixels[None], mean, std))[0]  # (L, H, T, T)
         return cls(weights, pixels, model.config.patch_size, **settings)
 
-    def shown_weights(self):
+    def shown_weights(self) -> Tensor:
         """The weights (L, H, T, T) as the script has them, after rounding to bytes."""
         return restore(self._steps, self._scales)
 
-    def distances(self):
+    def distances(self) -> Tensor:
         """The mean attention distance of each head on this picture, in pixels: (L, H)."""
         return attention_distance(self.shown_weights(), self.grid, tuple(self.patch))
 
-    def uniform(self):
+    def uniform(self) -> float:
         """The distance of a head that looks everywhere alike, in pixels."""
         return uniform_distance(self.grid, tuple(self.patch))
 
-    def shown_map(self):
+    def shown_map(self) -> Tensor:
         """The large map as it stands now, (gh, gw): the weights that fall on patches."""
         weights = self.shown_weights()[: self.block + 1]  # (block + 1, H, T, T)
         chosen = rollout(weights) if self.view == "rollout" else weights[-1, self.head]
@@ -155,36 +169,36 @@ class AttentionExplorer(BookWidget):
         return line[-count:].view(*self.grid)
 
     @traitlets.validate("block", "head", "query")
-    def _check_place(self, proposal):
+    def _check_place(self, proposal: Any) -> Any:
         name, value = proposal.trait.name, proposal.value
         ends = {"block": self.shape[0], "head": self.shape[1], "query": self.grid[0] * self.grid[1]}
         require(0 <= value < ends[name], name, value, f"must be from 0 to {ends[name] - 1}")
         return value
 
     @traitlets.validate("asks")
-    def _check_asks(self, proposal):
+    def _check_asks(self, proposal: Any) -> Any:
         token = self.shape[2] > self.grid[0] * self.grid[1]
         known = [name for name in ASKS if token or name != "class"]
         require(proposal.value in known, "asks", proposal.value, f"must be one of {known}")
         return proposal.value
 
     @traitlets.validate("view")
-    def _check_view(self, proposal):
+    def _check_view(self, proposal: Any) -> Any:
         require(proposal.value in VIEWS, "view", proposal.value, f"must be one of {VIEWS}")
         return proposal.value
 
-    def fits_a_page(self):
+    def fits_a_page(self) -> bool:
         """Whether the state is at most 150 kB, so that a page without Python carries it."""
         data = 4 * (len(self.weights) + len(self.scales)) // 3  # base64
         return data + len(self.picture_source) + 1000 <= PAGE_LIMIT
 
-    def static_html(self):
+    def static_html(self) -> str:
         """As of every widget; without its data if that is too large for a page."""
         if self.fits_a_page():
             return super().static_html()
         return f'<div class="vt-fallback">{self.picture()}<p>{self.describe()}</p></div>'
 
-    def describe(self):
+    def describe(self) -> str:
         (blocks, heads, _), (gh, gw) = self.shape, self.grid
         far = self.distances()
         return (
@@ -198,17 +212,21 @@ class AttentionExplorer(BookWidget):
             "through the blocks by rollout."
         )
 
-    def picture(self):
+    def picture(self) -> str:
         (gh, gw), (blocks, heads, _) = self.grid, self.shape
         row = self.shown_weights()[:, :, -gh * gw + gh // 2 * gw + gw // 2, -gh * gw :]
         maps = torch.tensor([[colours(m.view(gh, gw)).tolist() for m in b] for b in row])
         sheet = torch.full((blocks, gh + 1, heads, gw + 1, 3), 255, dtype=torch.uint8)
         sheet[:, :gh, :, :gw] = maps.permute(0, 2, 1, 3, 4)  # a white line after each map
-        sheet = sheet.reshape(blocks * (gh + 1), heads * (gw + 1), 3).numpy()
-        wide = round(min(260, 320 * sheet.shape[1] / sheet.shape[0]))  # pixels, not too tall
+        rows, columns = blocks * (gh + 1), heads * (gw + 1)
+        wide = round(min(260, 320 * columns / rows))  # pixels, not too tall
         panels = [
             (self.picture_source, "The picture", 150),
-            (data_uri(sheet), "Attention maps of all heads, a row for each block", wide),
+            (
+                data_uri(sheet.reshape(rows, columns, 3).numpy()),
+                "Attention maps of all heads, a row for each block",
+                wide,
+            ),
         ]
         return "".join(
             f'<span class="vt-panel"><img src="{source}" alt="{alt}" width="{width}"></span>'

@@ -1,9 +1,12 @@
 """GridExplorer: the result cards of an experiment as a plot to explore (chapters 9 to 13)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import traitlets
 
 from ..experiments import rows
-from ..results.summary import labelled
+from ..results.summary import Card, Row, labelled
 from ..results.tables import result_rows_table
 from .shared.base import BookWidget, require
 
@@ -37,7 +40,10 @@ class GridExplorer(BookWidget):
     hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
     seed = traitlets.Int(ALL_SEEDS).tag(sync=True)
 
-    def __init__(self, cards, metric=None, x=None, **settings):
+    def __init__(
+        self, cards: Sequence[Card], metric: str | None = None, x: str | None = None,
+        **settings: Any,
+    ) -> None:  # fmt: skip
         cards = [labelled(card) for card in cards if card["status"] == "complete"]
         require(cards, "cards", cards, "must hold at least one complete card")
         names = sorted({card["experiment"] for card in cards})
@@ -55,36 +61,36 @@ class GridExplorer(BookWidget):
             **settings,
         )  # fmt: skip
 
-    def rows(self):
+    def rows(self) -> list[Row]:
         """Mean, spread and seeds of what is not hidden, for each group of equal labels."""
         cards = [card for card in self._cards if self.seed in (ALL_SEEDS, card["seed"])]
         return rows([card for card in cards if not self._is_hidden(card)], [self.metric])
 
-    def _is_hidden(self, card):
+    def _is_hidden(self, card: Card) -> bool:
         labels = card["config"]["labels"].items()
         return any(f"{label}={value}" in self.hidden for label, value in labels)
 
     @traitlets.validate("metric", "x")
-    def _check_name(self, proposal):
+    def _check_name(self, proposal: Any) -> Any:
         known = self.metrics if proposal.trait.name == "metric" else [*self.labels, SEEN]
         rule = f"must be one of {known}"
         require(proposal.value in known, proposal.trait.name, proposal.value, rule)
         return proposal.value
 
     @traitlets.validate("hidden")
-    def _check_hidden(self, proposal):
+    def _check_hidden(self, proposal: Any) -> Any:
         values = {f"{k}={v}" for c in self._cards for k, v in c["config"]["labels"].items()}
         for value in proposal.value:
             require(value in values, "hidden", value, f"must be one of {sorted(values)}")
         return proposal.value
 
     @traitlets.validate("seed")
-    def _check_seed(self, proposal):
+    def _check_seed(self, proposal: Any) -> Any:
         seeds = [ALL_SEEDS, *sorted({card["seed"] for card in self._cards})]
         require(proposal.value in seeds, "seed", proposal.value, f"must be one of {seeds}")
         return proposal.value
 
-    def describe(self):
+    def describe(self) -> str:
         found = self.rows()
         means = [row["mean"] for row in found]
         seeds = sorted({card["seed"] for card in self._cards})
@@ -95,12 +101,12 @@ class GridExplorer(BookWidget):
             "leave values out, look at single seeds and at the curves of training."
         )
 
-    def picture(self):
+    def picture(self) -> str:
         caption = f"{self.metric.replace('_', ' ').capitalize()} of the experiment {self.title}"
         return result_rows_table(self.rows(), self.labels, caption)._repr_html_()
 
 
-def _small(card, metrics):
+def _small(card: Card, metrics: Sequence[str]) -> dict[str, Any]:
     """What the script needs of a card: labels, seed, accuracies, the curve over images seen."""
     curves, seen = card["curves"], card["data"]["n"]
     points = zip(curves["epoch"], curves["val_accuracy"], strict=True)
@@ -112,7 +118,7 @@ def _small(card, metrics):
     }
 
 
-def _best_axis(cards, labels):
+def _best_axis(cards: Sequence[Card], labels: Sequence[str]) -> str:
     """The label with the most numbers as values, else the one with the most values."""
     values = {label: {card["config"]["labels"][label] for card in cards} for label in labels}
     numeric = [k for k, found in values.items() if all(isinstance(v, int | float) for v in found)]

@@ -1,18 +1,25 @@
 """PatchExplorer: cut an image into patches, and see the token that each becomes (chapter 2)."""
 
+from __future__ import annotations
+
 import html
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from .shared.base import BookWidget, data_uri, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OWN = -1  # `shown` when the reader looks at a picture of their own
 OWN_SIDE = 224  # to which such a picture is cut and resized
 LARGEST_PNG = 16_000  # characters; above it a picture is sent as JPEG
 
 
-def patch_sizes(height, width):
+def patch_sizes(height: int, width: int) -> list[int]:
     """The patch sizes that divide an image and give from 4 to 1024 patches.
 
     >>> patch_sizes(32, 32)
@@ -22,7 +29,7 @@ def patch_sizes(height, width):
     return [p for p in range(1, both + 1) if both % p == 0 and 4 <= height * width // p**2 <= 1024]
 
 
-def packed(name, image):
+def packed(name: str, image: Tensor) -> dict[str, Any]:
     """One image (3, H, W), uint8, as the script takes it: exact (PNG) if small, else JPEG.
 
     >>> import torch
@@ -46,7 +53,7 @@ def packed(name, image):
     return {"name": str(name), "source": source, "exact": exact, **size}
 
 
-def _require_patch_size(patch_size, size):
+def _require_patch_size(patch_size: int, size: tuple[int, int]) -> None:
     """Raise ``ValueError`` unless an image of ``size`` (H, W) can be cut into such patches."""
     sizes = patch_sizes(*size)
     rule = f"must be one of {sizes} for an image of {size}"
@@ -72,7 +79,10 @@ class PatchExplorer(BookWidget):
     patch_size = traitlets.Int(16).tag(sync=True)
     selected = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, images, patch_size=16, selected=None, **settings):
+    def __init__(
+        self, images: Mapping[str, Tensor], patch_size: int = 16, selected: int | None = None,
+        **settings: Any,
+    ) -> None:  # fmt: skip
         require(isinstance(images, dict) and images, "images", images, "must be a dictionary")
         entries = [packed(name, image) for name, image in images.items()]
         self._first = next(iter(images.values()))
@@ -83,13 +93,13 @@ class PatchExplorer(BookWidget):
             selected = height // 2 * width + width // 2
         super().__init__(images=entries, patch_size=patch_size, selected=selected, **settings)
 
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """Height and width of the image that is shown, in pixels."""
         if self.shown == OWN:
             return OWN_SIDE, OWN_SIDE
         return self.images[self.shown]["height"], self.images[self.shown]["width"]
 
-    def counts(self):
+    def counts(self) -> dict[str, int]:
         """Tokens, numbers in each, and attention entries: with these patches, with pixels."""
         height, width = self.size()
         tokens = height * width // self.patch_size**2
@@ -97,33 +107,33 @@ class PatchExplorer(BookWidget):
         return {**numbers, "entries": tokens**2, "pixel_entries": (height * width) ** 2}
 
     @traitlets.validate("shown")
-    def _check_shown(self, proposal):
+    def _check_shown(self, proposal: Any) -> Any:
         last = len(self.images) - 1
         rule = f"must be from -1 (the reader's own picture) to {last}"
         require(OWN <= proposal.value <= last, "shown", proposal.value, rule)
         return proposal.value
 
     @traitlets.validate("patch_size")
-    def _check_patch_size(self, proposal):
+    def _check_patch_size(self, proposal: Any) -> Any:
         _require_patch_size(proposal.value, self.size())
         return proposal.value
 
     @traitlets.validate("selected")
-    def _check_selected(self, proposal):
+    def _check_selected(self, proposal: Any) -> Any:
         tokens = self.counts()["tokens"]
         rule = f"must be from 0 to {tokens - 1}"
         require(0 <= proposal.value < tokens, "selected", proposal.value, rule)
         return proposal.value
 
     @traitlets.observe("shown", "patch_size")
-    def _keep_within(self, change):
+    def _keep_within(self, change: Any) -> None:
         """After another image or patch size, take the nearest size and patch that exist."""
         sizes = patch_sizes(*self.size())
         if self.patch_size not in sizes:
             self.patch_size = min(sizes, key=lambda size: abs(size - self.patch_size))
         self.selected = min(self.selected, self.counts()["tokens"] - 1)
 
-    def describe(self):
+    def describe(self) -> str:
         first, counts = self.images[0], self.counts()
         return (
             f"An image ({first['name']}) cut into {counts['tokens']:,} patches of "
@@ -134,7 +144,7 @@ class PatchExplorer(BookWidget):
             "size here and look into each patch."
         )
 
-    def picture(self):
+    def picture(self) -> str:
         patch = self.patch_size
         image = self._first.clone()
         image[:, :, patch::patch] = 255

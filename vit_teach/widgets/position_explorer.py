@@ -1,9 +1,12 @@
 """PositionExplorer: which positions are alike, and what a resize does to them (chapter 4)."""
 
 import html
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import traitlets
+from torch import Tensor
 
 from ..vit.embedding import RESIZE_RULES
 from .shared.base import BookWidget, data_uri, red_blue, require
@@ -11,7 +14,7 @@ from .shared.base import BookWidget, data_uri, red_blue, require
 LARGEST_SIDE = 16  # rows and columns of a resized grid
 
 
-def products(table):
+def products(table: Tensor) -> Any:
     """The dot products of all pairs of rows of a table (N, D), its upper triangle as float32.
 
     They are all the script needs: every resize rule is linear, and the products of the resized rows
@@ -26,7 +29,7 @@ def products(table):
     return pairs[upper[0], upper[1]].float().numpy()
 
 
-def similarity_map(table, grid, place):
+def similarity_map(table: Tensor, grid: tuple[int, int], place: tuple[int, int]) -> Any:
     """The cosine similarity of one place (row, column) to all, as pixels (gh, gw, 3), uint8.
 
     Red for alike, white for a cosine of 0, blue for opposite.
@@ -56,7 +59,7 @@ class PositionExplorer(BookWidget):
 
     MODULE = "position_explorer"
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    grid = traitlets.List(traitlets.Int()).tag(sync=True)
+    grid: Any = traitlets.List(traitlets.Int()).tag(sync=True)
     products = traitlets.Bytes().tag(sync=True)  # one triangle after the other
     row = traitlets.Int(0).tag(sync=True)
     column = traitlets.Int(0).tag(sync=True)
@@ -64,7 +67,10 @@ class PositionExplorer(BookWidget):
     rule = traitlets.Unicode("google").tag(sync=True)
     centred = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, tables, grid, rows=None, row=None, column=None, **settings):
+    def __init__(
+        self, tables: Mapping[str, Tensor], grid: tuple[int, int], rows: int | None = None,
+        row: int | None = None, column: int | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
         require(isinstance(tables, dict) and tables, "tables", tables, "must be a dictionary")
         gh, gw = (int(side) for side in grid)
         rule = f"must be two sides from 2 to {LARGEST_SIDE}"
@@ -80,13 +86,13 @@ class PositionExplorer(BookWidget):
         names = [str(name) for name in tables]
         super().__init__(names=names, grid=[gh, gw], rows=rows or gh, **settings)
 
-    def new_grid(self, rows=None):
+    def new_grid(self, rows: int | None = None) -> tuple[int, int]:
         """The grid of the old shape with ``rows`` rows (else the trait's): (gh', gw')."""
         (gh, gw), rows = self.grid, rows or self.rows
         return rows, max(2, (2 * rows * gw + gh) // (2 * gh))  # halves round up
 
     @traitlets.validate("rows")
-    def _check_rows(self, proposal):
+    def _check_rows(self, proposal: Any) -> Any:
         rule = f"must be from 2 to {LARGEST_SIDE} and give no more columns than that"
         fits = 2 <= proposal.value <= LARGEST_SIDE
         fits = fits and self.new_grid(proposal.value)[1] <= LARGEST_SIDE
@@ -94,25 +100,25 @@ class PositionExplorer(BookWidget):
         return proposal.value
 
     @traitlets.validate("row", "column")
-    def _check_place(self, proposal):
+    def _check_place(self, proposal: Any) -> Any:
         side = self.new_grid()[proposal.trait.name == "column"]
         rule = f"must be from 0 to {side - 1}"
         require(0 <= proposal.value < side, proposal.trait.name, proposal.value, rule)
         return proposal.value
 
     @traitlets.validate("rule")
-    def _check_rule(self, proposal):
+    def _check_rule(self, proposal: Any) -> Any:
         rule = f"must be one of {RESIZE_RULES}"
         require(proposal.value in RESIZE_RULES, "rule", proposal.value, rule)
         return proposal.value
 
     @traitlets.observe("rows")
-    def _keep_within(self, change):
+    def _keep_within(self, change: Any) -> None:
         """On a smaller grid, take the nearest position that exists."""
         height, width = self.new_grid()
         self.row, self.column = min(self.row, height - 1), min(self.column, width - 1)
 
-    def describe(self):
+    def describe(self) -> str:
         gh, gw = self.grid
         return (
             f"Position tables for a grid of {gh} × {gw} patches: {', '.join(self.names)}. Each map "
@@ -122,7 +128,7 @@ class PositionExplorer(BookWidget):
             "by each rule."
         )
 
-    def picture(self):
+    def picture(self) -> str:
         boxes, middle = [], (self.grid[0] // 2, self.grid[1] // 2)
         for name, table in self._tables.items():
             source, label = data_uri(similarity_map(table, self.grid, middle)), html.escape(name)

@@ -1,10 +1,13 @@
 """ProjectionExplorer: one number of a token, product by product (chapter 3)."""
 
 import html
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 import traitlets
+from torch import Tensor
 
 from ..data.imageset import MEAN, STD
 from .shared.base import BookWidget, data_uri, red_blue, require
@@ -14,7 +17,7 @@ LARGEST_PATCH = 8
 LARGEST_LAYER = 50_000  # weights of one projection: a page has to carry them
 
 
-def layer_of(name, projection):
+def layer_of(name: str, projection: Any) -> tuple[Tensor, ...]:
     """Weights (D, 3, P, P) and biases (D,) of a projection, rounded to half precision.
 
     ``projection`` is a ``PatchEmbedding`` or the convolution in it. The book's files keep their
@@ -26,6 +29,8 @@ def layer_of(name, projection):
     ((128, 3, 4, 4), (128,))
     """
     layer = getattr(projection, "proj", projection)
+    weight: Any
+    bias: Any
     weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
     shape = tuple(getattr(weight, "shape", ()))
     fits = len(shape) == 4 and shape[1] == 3 and shape[2] == shape[3] and bias is not None
@@ -40,7 +45,7 @@ def layer_of(name, projection):
     return rounded
 
 
-def _require_images(images, patch):
+def _require_images(images: Mapping[str, Tensor], patch: int) -> None:
     """Raise ``ValueError`` unless all images are alike and can be cut into such patches."""
     require(isinstance(images, dict) and images, "images", images, "must be a dictionary")
     first = tuple(getattr(next(iter(images.values())), "shape", ()))
@@ -55,7 +60,7 @@ def _require_images(images, patch):
     require(fits, "images of size", first[1:], rule)
 
 
-def colours(values, scale=None):
+def colours(values: Tensor, scale: float | None = None) -> Tensor:
     """Signed numbers (..., P, P) as pixels (..., P, P, 3), uint8: red above 0, blue below.
 
     The colours are full at ``scale``, else at the largest absolute value.
@@ -104,7 +109,10 @@ class ProjectionExplorer(BookWidget):
     stride = traitlets.Int(4).tag(sync=True)
     entry = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, images, projections, row=None, column=None, stride=None, **settings):
+    def __init__(
+        self, images: Mapping[str, Tensor], projections: Mapping[str, Any], row: int | None = None,
+        column: int | None = None, stride: int | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
         rule = "must be a dictionary"
         require(isinstance(projections, dict) and projections, "projections", projections, rule)
         self._layers = [layer_of(name, layer) for name, layer in projections.items()]
@@ -136,7 +144,9 @@ class ProjectionExplorer(BookWidget):
             **settings,
         )
 
-    def products(self, row=None, column=None, dimension=None):
+    def products(
+        self, row: int | None = None, column: int | None = None, dimension: int | None = None
+    ) -> Tensor:
         """The filter's products at a place, (3, P, P): the traits', unless you say another."""
         row = self.row if row is None else row
         column = self.column if column is None else column
@@ -145,17 +155,19 @@ class ProjectionExplorer(BookWidget):
         window = self._image()[:, row : row + end, column : column + end]  # (3, P, P)
         return window * self._layers[self.bank][0][dimension].double()
 
-    def value(self, row=None, column=None, dimension=None):
+    def value(
+        self, row: int | None = None, column: int | None = None, dimension: int | None = None
+    ) -> float:
         """The number at a place: the sum of its products, and the bias. In double precision."""
         bias = self._layers[self.bank][1][self.dimension if dimension is None else dimension]
         return self.products(row, column, dimension).sum().item() + bias.item()
 
-    def everywhere(self, stride=1):
+    def everywhere(self, stride: int = 1) -> Tensor:
         """The filter's answers at all places, as a convolution: (H - P + 1, W - P + 1)."""
         weight, bias = (part[self.dimension][None].double() for part in self._layers[self.bank])
         return F.conv2d(self._image()[None], weight, bias, stride=stride)[0, 0]
 
-    def _image(self):
+    def _image(self) -> Tensor:
         """The normalised image (3, H, W), in double precision."""
         image = self._images[self.shown].cpu().double() / 255
         constants = torch.tensor([self.mean, self.std], dtype=torch.float64)  # (2, 3)
@@ -163,7 +175,7 @@ class ProjectionExplorer(BookWidget):
         return (image - mean) / std
 
     @traitlets.validate("shown", "bank", "dimension", "entry")
-    def _check_choice(self, proposal):
+    def _check_choice(self, proposal: Any) -> Any:
         name = proposal.trait.name
         counts = {"shown": len(self.pictures), "bank": len(self.names)}
         counts |= {"dimension": self.dimensions, "entry": 3 * self.patch_size**2}
@@ -172,31 +184,31 @@ class ProjectionExplorer(BookWidget):
         return proposal.value
 
     @traitlets.validate("stride")
-    def _check_stride(self, proposal):
+    def _check_stride(self, proposal: Any) -> Any:
         rule = f"must be 1 or the patch size {self.patch_size}"
         require(proposal.value in (1, self.patch_size), "stride", proposal.value, rule)
         return proposal.value
 
     @traitlets.validate("row", "column")
-    def _check_place(self, proposal):
+    def _check_place(self, proposal: Any) -> Any:
         name, value = proposal.trait.name, proposal.value
         last = self.size[name == "column"] - self.patch_size
         require(0 <= value <= last, name, value, f"must be from 0 to {last}")
         return value
 
     @traitlets.observe("stride")
-    def _stop_at_a_patch(self, change):
+    def _stop_at_a_patch(self, change: Any) -> None:
         """After a larger stride, go back to the last place where it stops."""
         place = [side - side % self.stride for side in (self.row, self.column)]
         self.row, self.column = place
 
     @traitlets.observe("row", "column")
-    def _leave_the_patches(self, change):
+    def _leave_the_patches(self, change: Any) -> None:
         """At a place between patches the filter moves by one pixel."""
         if change.new % self.stride:
             self.stride = 1
 
-    def describe(self):
+    def describe(self) -> str:
         return (
             f"A filter of {self.patch_size} × {self.patch_size} pixels and three colours at row "
             f"{self.row}, column {self.column} of an image ({self.pictures[self.shown]}): "
@@ -206,7 +218,7 @@ class ProjectionExplorer(BookWidget):
             "and see every product."
         )
 
-    def picture(self):
+    def picture(self) -> str:
         row, column, end = self.row, self.column, self.patch_size
         image = self._images[self.shown].permute(1, 2, 0).cpu().contiguous().numpy()  # (H, W, 3)
         window = self._image()[:, row : row + end, column : column + end]  # (3, P, P)
@@ -221,7 +233,7 @@ class ProjectionExplorer(BookWidget):
         return "".join(boxes)
 
 
-def _panel(source, alt, label, width):
+def _panel(source: str, alt: str, label: str, width: int) -> str:
     """HTML of a small picture with a line under it.
 
     >>> _panel("data:,", "a picture", "label", 9)[:23]

@@ -3,10 +3,13 @@
 import functools
 import html
 from pathlib import Path
+from typing import Any
 
 import traitlets
 
 from .. import cost, zoo
+from ..vit.model import ViTConfig
+from ..vit.patches import to_pair
 from .shared.base import BookWidget, require
 
 MODEL = Path(__file__).resolve().parents[1] / "vit"  # the folder of the model's five files
@@ -44,7 +47,7 @@ LINES = {
 
 
 @functools.cache
-def code_lines():
+def code_lines() -> dict[str, dict[str, Any]]:
     """The package's line for each step: a dictionary of ``{"file", "line", "text"}``.
 
     They are looked up in the package's own files, so they cannot grow old. Raises ``ValueError``
@@ -63,15 +66,15 @@ def code_lines():
     return found
 
 
-def sizes_of(config):
+def sizes_of(config: ViTConfig) -> dict[str, Any]:
     """What the script needs to know of a ``ViTConfig``, as plain values.
 
     >>> sizes_of(zoo.preset("ViT-B/16"))["mlp"]
     3072
     """
     return {
-        "image": list(config.image_size),
-        "patch": list(config.patch_size),
+        "image": list(to_pair(config.image_size)),
+        "patch": list(to_pair(config.patch_size)),
         "channels": config.in_channels,
         "classes": config.num_classes,
         "dim": config.embed_dim,
@@ -85,14 +88,14 @@ def sizes_of(config):
     }
 
 
-def presets():
+def presets() -> dict[str, dict[str, Any]]:
     """The book's plain ViTs by name: a dictionary of :func:`sizes_of`.
 
     >>> presets()["CIFAR-ViT-Nano"]["patch"]
     [8, 8]
     """
     configs = {name: zoo.preset(name) for name in zoo.names()}
-    return {name: sizes_of(c) for name, c in configs.items() if zoo.kind(c) == "vit"}
+    return {name: sizes_of(c) for name, c in configs.items() if type(c) is ViTConfig}
 
 
 class ShapeTracer(BookWidget):
@@ -117,12 +120,15 @@ class ShapeTracer(BookWidget):
     num_classes = traitlets.Int(1000).tag(sync=True)
     selected = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, preset="ViT-B/16", selected="", **sizes):
+    def __init__(self, preset: str = "ViT-B/16", selected: str = "", **sizes: int) -> None:
         known = presets()
         super().__init__(presets=known, code=code_lines(), selected=selected)
         self.choose(preset, **sizes)
 
-    def choose(self, preset, image_size=None, patch_size=None, num_classes=None):
+    def choose(
+        self, preset: str, image_size: int | None = None, patch_size: int | None = None,
+        num_classes: int | None = None,
+    ) -> None:  # fmt: skip
         """Take a preset, with its own sizes unless others are given."""
         require(preset in self.presets, "preset", preset, f"must be one of {list(self.presets)}")
         own = self.presets[preset]
@@ -132,26 +138,28 @@ class ShapeTracer(BookWidget):
             self.patch_size = own["patch"][0] if patch_size is None else patch_size
             self.num_classes = own["classes"] if num_classes is None else num_classes
 
-    def config(self):
+    def config(self) -> ViTConfig:
         """The present model's ``ViTConfig``."""
         sizes = {name: getattr(self, name) for name in ("image_size", "patch_size", "num_classes")}
-        return zoo.preset(self.preset, **sizes)
+        config = zoo.preset(self.preset, **sizes)
+        assert isinstance(config, ViTConfig)  # presets() has no others
+        return config
 
-    def totals(self):
+    def totals(self) -> dict[str, int]:
         """Patches, tokens, parameters and MACs of the present model."""
         config = self.config()
         tokens = {"patches": config.num_patches, "tokens": config.num_tokens}
         return {**tokens, "parameters": cost.parameters(config), "macs": cost.macs(config)}
 
     @traitlets.validate("preset", "selected")
-    def _check_name(self, proposal):
+    def _check_name(self, proposal: Any) -> Any:
         name, value = proposal.trait.name, proposal.value
         known = list(self.presets) if name == "preset" else ["", *PARTS]
         require(value in known, name, value, f"must be one of {known}")
         return value
 
     @traitlets.validate("image_size", "patch_size")
-    def _check_sizes(self, proposal):
+    def _check_sizes(self, proposal: Any) -> Any:
         name = proposal.trait.name
         sizes = {"image_size": self.image_size, "patch_size": self.patch_size}
         image, patch = (sizes | {name: proposal.value}).values()
@@ -164,12 +172,12 @@ class ShapeTracer(BookWidget):
         return proposal.value
 
     @traitlets.validate("num_classes")
-    def _check_classes(self, proposal):
+    def _check_classes(self, proposal: Any) -> Any:
         rule = f"must be from 1 to {LARGEST_HEAD}"
         require(1 <= proposal.value <= LARGEST_HEAD, "num_classes", proposal.value, rule)
         return proposal.value
 
-    def describe(self):
+    def describe(self) -> str:
         config, totals = self.config(), self.totals()
         return (
             f"{self.preset} for images of {self.image_size} pixels and patches of "
@@ -179,7 +187,7 @@ class ShapeTracer(BookWidget):
             "an image. With scripts on, you can choose other sizes here and open each part."
         )
 
-    def picture(self):
+    def picture(self) -> str:
         lines = []
         for row in cost.breakdown(self.config()):
             part = row["part"]

@@ -1,6 +1,8 @@
 """XRay: a trained ViT runs in the page on the reader's own picture, open at every step."""
 
 import base64
+from pathlib import Path
+from typing import Any
 
 import traitlets
 from PIL import Image, ImageDraw
@@ -12,10 +14,11 @@ from .shared.base import FOLDER, BookWidget, data_uri, require
 
 LIMIT = 4_000_000  # bytes of weights that a page may load
 SIDE = 96  # pixels of a sample
+Colour = tuple[int, int, int]
 ENGINE = ("files", "vit", "resize", "decode", "worker", "stages")  # each uses those before it
 
 
-def engine_source():
+def engine_source() -> str:
     """The text of the engine, one ES module: its parts in their order.
 
     >>> "export function forward" in engine_source()
@@ -24,7 +27,7 @@ def engine_source():
     return "\n".join((FOLDER / "engine" / f"{part}.js").read_text("utf-8") for part in ENGINE)
 
 
-def weights_file(name):
+def weights_file(name: str) -> Path:
     """The path of one of the book's own trained models.
 
     Raises ``ValueError`` if there is none of this name, it is no plain ViT, or it is larger than
@@ -43,7 +46,7 @@ def weights_file(name):
     return path
 
 
-def site_files():
+def site_files() -> dict[str, str]:
     """What the site keeps beside its pages until a reader asks for it: the engine, the models.
 
     Returns texts by name; a model's file is in base64.
@@ -61,14 +64,14 @@ def site_files():
     return files
 
 
-def _sky(pen, low, high):
+def _sky(pen: Any, low: Colour, high: Colour) -> None:
     for y in range(SIDE):
         share = y / SIDE
         colour = tuple(round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
         pen.line([(0, y), (SIDE, y)], fill=colour)
 
 
-def _aeroplane(pen):
+def _aeroplane(pen: Any) -> None:
     _sky(pen, (96, 150, 214), (190, 215, 236))
     pen.polygon([(10, 44), (22, 38), (78, 42), (88, 48), (78, 54), (22, 52)], fill=(238, 240, 243))
     pen.polygon([(44, 47), (30, 76), (40, 76), (62, 48)], fill=(176, 184, 194))
@@ -76,7 +79,7 @@ def _aeroplane(pen):
     pen.polygon([(14, 42), (8, 26), (16, 26), (28, 41)], fill=(196, 60, 50))
 
 
-def _ship(pen):
+def _ship(pen: Any) -> None:
     _sky(pen, (160, 200, 232), (222, 234, 240))
     pen.rectangle([(0, 58), (SIDE, SIDE)], fill=(34, 84, 128))
     pen.polygon([(12, 50), (86, 50), (76, 70), (22, 70)], fill=(150, 40, 36))
@@ -86,7 +89,7 @@ def _ship(pen):
         pen.line([(x, 80), (x + 6, 78), (x + 12, 80)], fill=(96, 146, 186))
 
 
-def _truck(pen):
+def _truck(pen: Any) -> None:
     _sky(pen, (205, 214, 220), (228, 228, 224))
     pen.rectangle([(0, 66), (SIDE, SIDE)], fill=(104, 104, 106))
     pen.rectangle([(10, 28), (60, 66)], fill=(196, 48, 40))
@@ -97,7 +100,7 @@ def _truck(pen):
         pen.ellipse([(x - 3, 64), (x + 3, 70)], fill=(180, 180, 184))
 
 
-def samples():
+def samples() -> list[dict[str, str]]:
     """Small pictures to begin with: three drawn here, and matplotlib's photograph.
 
     Returns dictionaries with a name and the picture as text.
@@ -115,7 +118,7 @@ def samples():
     return [*found, {"name": "photograph", "source": data_uri(pixels, "JPEG", quality=85)}]
 
 
-def _packed(picture):
+def _packed(picture: Any) -> str:
     import numpy as np
 
     return data_uri(np.asarray(picture))
@@ -139,7 +142,7 @@ class XRay(BookWidget):
     engine = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
 
-    def __init__(self, name="cifar-vit-20min", **settings):
+    def __init__(self, name: str = "cifar-vit-20min", **settings: Any) -> None:
         path = weights_file(name)
         self._about = read_metadata(path)
         super().__init__(
@@ -151,17 +154,17 @@ class XRay(BookWidget):
             **settings,
         )
 
-    def static_state(self):
+    def static_state(self) -> dict[str, Any]:
         """What the page needs at once: engine and weights come later, from scripts of their own."""
         state = super().static_state()
         return {key: state[key] for key in ("name", "size", "samples")}
 
-    def files(self):
+    def files(self) -> dict[str, str]:
         return {
             name: text for name, text in site_files().items() if name in ("vit_engine", self.name)
         }
 
-    def describe(self):
+    def describe(self) -> str:
         config = self._about["config"]
         return (
             f"A Vision Transformer with {config.depth} blocks and {config.num_heads} heads, "
@@ -170,7 +173,7 @@ class XRay(BookWidget):
             "attention of each head and scores, down to single numbers."
         )
 
-    def picture(self):
+    def picture(self) -> str:
         images = (
             f'<img src="{sample["source"]}" alt="{sample["name"]}" width="96" height="96">'
             for sample in self.samples

@@ -11,10 +11,14 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 
 from ...paths import written_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHARED = Path(__file__).parent
 FOLDER = SHARED.parent  # of the widgets
@@ -24,7 +28,7 @@ COMMENT = re.compile(r"^ *//.*\n", re.MULTILINE)
 _INHERITED = set(anywidget.AnyWidget.class_trait_names())  # layout, tooltip, ...: not ours
 
 
-def modules():
+def modules() -> list[str]:
     """The names of the widgets: each is a Python file and an ES module.
 
     >>> "patch_explorer" in modules()
@@ -33,7 +37,7 @@ def modules():
     return sorted(f.stem for f in FOLDER.glob("*.js") if f.with_suffix(".py").exists())
 
 
-def module_source(name):
+def module_source(name: str) -> str:
     """The ES module of one widget as text: the lines that all widgets share, then its own.
 
     Lines that are only a comment stay behind: they are for the reader of the files. Raises
@@ -48,7 +52,7 @@ def module_source(name):
     return COMMENT.sub("", "\n".join(file.read_text("utf-8") for file in files))
 
 
-def call_script(function, name, text):
+def call_script(function: str, name: str, text: str) -> str:
     r"""A line of JavaScript that tells the host a module ("define") or a large text ("give").
 
     >>> print(call_script("give", "weights", "a < b"), end="")
@@ -59,7 +63,7 @@ def call_script(function, name, text):
     return f"VitWidgets.{function}({arguments});\n"
 
 
-def encode(value):
+def encode(value: object) -> object:
     """A trait's value as JSON can hold it: bytes become base64, the rest stays.
 
     >>> encode(b"abc")
@@ -70,7 +74,7 @@ def encode(value):
     return value
 
 
-def require(condition, name, value, rule):
+def require(condition: object, name: str, value: object, rule: str) -> None:
     """Raise ``ValueError`` with the argument's name, its value and the rule, unless it holds.
 
     >>> require(False, "patch_size", 5, "must divide 32")
@@ -82,7 +86,7 @@ def require(condition, name, value, rule):
         raise ValueError(f"{name}={value!r} {rule}")
 
 
-def data_uri(pixels, kind="PNG", **settings):
+def data_uri(pixels: Any, kind: str = "PNG", **settings: Any) -> str:
     """An array of pixels (H, W, 3), uint8, as text that a page can show as a picture.
 
     >>> import numpy as np
@@ -96,7 +100,7 @@ def data_uri(pixels, kind="PNG", **settings):
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def red_blue(shares):
+def red_blue(shares: Tensor) -> Tensor:
     """Shares (...) from -1 to 1 as pixels (..., 3), uint8: red above 0, blue below, white at 0.
 
     The scale of ``redBlue`` in pictures.js.
@@ -120,7 +124,7 @@ class BookWidget(anywidget.AnyWidget):
 
     >>> class Empty(BookWidget):
     ...     MODULE = "patch_explorer"
-    ...     def describe(self):
+    ...     def describe(self) -> str:
     ...         return "Nothing."
     >>> Empty().static_html()[:58]
     '<figure class="vt-widget" data-vt-module="patch_explorer">'
@@ -128,27 +132,27 @@ class BookWidget(anywidget.AnyWidget):
 
     MODULE = ""
 
-    def __init_subclass__(cls, **settings):
+    def __init_subclass__(cls, **settings: Any) -> None:
         # anywidget makes hidden subclasses of its own, which inherit all this.
         if "MODULE" in cls.__dict__:
             cls._esm = module_source(cls.MODULE)
             cls._css = (SHARED / STYLE).read_text("utf-8")
         super().__init_subclass__(**settings)
 
-    def describe(self):
+    def describe(self) -> str:
         """Say in one or two sentences what the widget shows."""
         raise NotImplementedError(f"{type(self).__name__} must say what it shows")
 
-    def picture(self):
+    def picture(self) -> str:
         """HTML of a picture or a table that stands in for the widget in print."""
         return ""
 
-    def static_state(self):
+    def static_state(self) -> dict[str, Any]:
         """The traits that the script needs, as a dictionary for JSON."""
         names = set(self.trait_names(sync=True)) - _INHERITED
         return {n: encode(getattr(self, n)) for n in sorted(names) if not n.startswith("_")}
 
-    def static_html(self):
+    def static_html(self) -> str:
         """The widget for a page without Python: description, picture and state."""
         # "<" may not stand inside a script element: a "</script>" in a name would end it.
         state = json.dumps(self.static_state(), separators=(",", ":")).replace("<", "\\u003c")
@@ -158,11 +162,11 @@ class BookWidget(anywidget.AnyWidget):
             f'<script type="application/json">{state}</script></figure>'
         )
 
-    def files(self):
+    def files(self) -> dict[str, str]:
         """Large texts that the script asks for while it runs, by name: an engine, weights."""
         return {}
 
-    def save_html(self, path, title="Vision Transformers, Step by Step"):
+    def save_html(self, path: str | Path, title: str = "Vision Transformers, Step by Step") -> Path:
         """Write the widget as one file that runs in any browser and asks nobody for anything.
 
         Put it on your course page as it is, or in a frame of one. Returns the path. The file is
@@ -196,7 +200,7 @@ class BookWidget(anywidget.AnyWidget):
             temporary.write_text(text, encoding="utf-8")
         return path
 
-    def _repr_mimebundle_(self, **settings):
-        bundle = super()._repr_mimebundle_(**settings) or {}
+    def _repr_mimebundle_(self, **settings: Any) -> Any:
+        bundle: Any = super()._repr_mimebundle_(**settings) or {}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**data, "text/html": self.static_html()}, metadata
