@@ -5,6 +5,8 @@ module through anywidget. A page of the book has no Python behind it: there the 
 widget's state from the page itself, from the HTML that :meth:`BookWidget.static_html` returns.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import io
