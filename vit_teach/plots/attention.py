@@ -172,7 +172,7 @@ def cost_share(dim, marks, mlp_ratio=4.0):
     ax.set_xscale("log", base=2)
     ax.set(xlabel="tokens T", ylabel="share of a block's MACs (%)", ylim=(0, 100),
            xlim=(64, 65536))  # fmt: skip
-    ax.legend(loc="upper left", frameon=True)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     return opened
 
 
