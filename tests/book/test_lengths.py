@@ -13,7 +13,6 @@ spec.loader.exec_module(lengths)
 LIMITS = {
     "01_why_patches": (1951, 23, 19),
     "04_positions": (3189, 32, 27),
-    "06_encoder": (1903, 29, 32),
     "07_hybrid": (3325, 37, 43),
     "08_training": (3484, 40, 44),
     "09_recipe": (5613, 33, 43),
