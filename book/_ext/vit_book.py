@@ -15,8 +15,8 @@ import shutil
 from pathlib import Path
 
 import vit_execute
-import vit_page
 import vit_folds
+import vit_page
 import vit_repository
 import vit_results
 from docutils import nodes
