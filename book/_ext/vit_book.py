@@ -2,6 +2,7 @@
 
 - vit_execute: runs the chapters side by side and keys their cache by the package and its data.
 - vit_results: recorded numbers in the prose.
+- vit_folds: sections that open when asked.
 - vit_repository: links and launch buttons of the repository that builds the site.
 - vit_page: what makes the finished HTML lighter, and how a link to it looks elsewhere.
 - this file: scripts and styles, MathJax and plotly as local files, repairs of the theme's HTML.
@@ -14,6 +15,7 @@ import shutil
 from pathlib import Path
 
 import vit_execute
+import vit_folds
 import vit_page
 import vit_repository
 import vit_results
@@ -175,6 +177,7 @@ def add_share_tags(app, pagename, context, doctree) -> None:
 def setup(app) -> dict:
     """Register the extension."""
     vit_results.setup(app)
+    vit_folds.setup(app)
     app.add_css_file("vt/vit.css")
     app.add_css_file("vt/icons.css")
     app.add_js_file("vt/vit.js", loading_method="defer")

@@ -64,6 +64,31 @@ def check_link(link, page):
         assert anchor in {slug(heading) for heading in headings}, f"{page.name}: {link}"
 
 
+def glossary():
+    """The terms of each entry of the glossary: the term, then its synonyms."""
+    text = (APPENDIX / "glossary.md").read_text(encoding="utf-8")
+    body = re.search(r"```\{glossary\}\n(.*?)^```", text, re.M | re.S)[1]
+    entries = [entry.splitlines() for entry in body.strip().split("\n\n")]
+    return [[line for line in lines if not line.startswith(" ")] for lines in entries]
+
+
+def test_the_glossary_has_each_term_once_and_in_order():
+    terms = [term.lower() for entry in glossary() for term in entry]
+    first = [entry[0].lower() for entry in glossary()]
+    assert len(first) > 60 and len(set(terms)) == len(terms)
+    assert first == sorted(first)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["learning rate", "gradient", "loss", "cross-entropy", "multi-head attention", "RoPE", "color",
+     "patch projection", "positional encoding", "layer scale", "register", "codebook", "einops",
+     "rotary position embedding", "CLS token", "GAP", "layer normalization", "optimizer", "cell"],
+)  # fmt: skip
+def test_the_glossary_has_the_words_that_readers_search(word):
+    assert word in [term for entry in glossary() for term in entry]
+
+
 def exists(dotted):
     """Whether an object of the package has this name; a field of a dataclass counts."""
     parts = re.sub(r"^vt\b", "vit_teach", dotted).split(".")

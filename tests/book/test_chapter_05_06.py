@@ -113,6 +113,19 @@ def test_model_by_hand_is_the_package():
     same(made_by_hand(package)(images), package(images), 1e-10)
 
 
+def test_the_model_on_one_screen_is_the_package():
+    """The listing to copy stands alone: nothing of the chapter and nothing of this book."""
+    blocks = chapters.FENCE.findall(chapters.markdown("06_encoder"))
+    listing = next(code for code in blocks if "class ViT" in code)
+    variables = {}
+    exec(compile(listing, "06_encoder: the listing", "exec"), variables)
+    package = randomised(vt.VisionTransformer(vt.ViTConfig(**SIZES)))
+    model = variables["ViT"]((24, 40), 8, 3, 20, 2, 4, 44, 7).double()
+    model.load_state_dict(package.state_dict(), strict=True)
+    images = torch.randn(3, 3, 24, 40, dtype=torch.float64)
+    same(model(images), package(images), 1e-10)
+
+
 def test_model_by_hand_is_timm():
     timm = pytest.importorskip("timm.models.vision_transformer", reason="timm is not installed")
     theirs = randomised(

@@ -69,7 +69,7 @@ def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
     images = stand_in(split)
     title = PUBLISHED[name].title
     print(
-        f"Data: {images.source}, {split}, {len(images):,} images, because there is no {title} "
-        f"here (`python -m vit_teach.data {name}` fetches it)."
+        f"Data: {images.source}, {split}, {len(images):,} images.\n"
+        f"There is no {title} here: `python -m vit_teach.data {name}` fetches it."
     )
     return images

@@ -177,7 +177,7 @@ def cost_share(dim: int, marks: Mapping[int, str], mlp_ratio: float = 4.0) -> Fi
     ax.set_xscale("log", base=2)
     ax.set(xlabel="tokens T", ylabel="share of a block's MACs (%)", ylim=(0, 100),
            xlim=(64, 65536))  # fmt: skip
-    ax.legend(loc="upper left", frameon=True)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     return fig
 
 

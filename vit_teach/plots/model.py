@@ -75,8 +75,8 @@ def shape_walk(image: Tensor, out: Mapping[str, Tensor], names: Sequence[str] = 
     """One image on its way through a model, each step drawn as the numbers it is.
 
     ``image`` is (3, H, W) in 0..1; ``out`` the dictionary of intermediates of a batch whose first
-    image it is. Vectors are drawn as a column, an (H, T, T) step by its first head. Returns the
-    Figure.
+    image it is. Every number is a square of the same shape: a token is a row, and a vector is one
+    row. Logits are bars, and an (H, T, T) step is drawn by its first head. Returns the Figure.
 
     >>> import matplotlib.pyplot as plt
     >>> plt.close(shape_walk(torch.rand(3, 8, 8), {"norm": torch.rand(1, 5, 12)}, ["norm"]))
@@ -88,14 +88,18 @@ def shape_walk(image: Tensor, out: Mapping[str, Tensor], names: Sequence[str] = 
     show_pixels(axes.flat[0], image, f"image\n{size(image)}")
     for ax, name in zip(axes.flat[1:], names, strict=False):
         step = out[name][0].detach()
-        flat = step[0] if step.ndim == 3 else step.reshape(len(step), -1)
+        ax.set_title(f"{name}\n{size(step)}", fontsize=9)
+        if name == "logits":
+            ax.bar(range(len(step)), step.numpy(), color=COLOURS["blue"])
+            ax.set(xticks=[], yticks=[])
+            continue
+        flat = step[0] if step.ndim == 3 else step.reshape(-1, step.shape[-1])
         top = flat.abs().max().item() or 1.0
         colours = {"cmap": DIVERGING, "vmin": -top, "vmax": top}
         if name.endswith("weights"):
             colours = {"cmap": "Blues", "vmin": 0, "vmax": top}
-        ax.imshow(flat.numpy(), aspect="auto", interpolation="nearest", **colours)
+        ax.imshow(flat.numpy(), aspect="equal", interpolation="nearest", **colours)
         ax.set(xticks=[], yticks=[])
-        ax.set_title(f"{name}\n{size(step)}", fontsize=9)
     return fig
 
 

@@ -62,4 +62,13 @@ document.addEventListener("DOMContentLoaded", () => {
     window.MathJax?.startup?.promise?.then(makeReachable);
   });
   window.addEventListener("resize", makeReachable);
+  document.addEventListener("toggle", makeReachable, true); // what a fold held back has a width now
+  // On paper every fold is open.
+  const closed = () => document.querySelectorAll(".bd-article details:not([open])");
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened = [...closed()];
+    opened.forEach((fold) => (fold.open = true));
+  });
+  window.addEventListener("afterprint", () => opened.forEach((fold) => (fold.open = false)));
 });

@@ -1,0 +1,81 @@
+"""Chapters keep to their budgets; those not yet within them get no longer than they are."""
+
+import importlib.util
+
+import pages
+import pytest
+
+spec = importlib.util.spec_from_file_location("lengths", pages.ROOT / "tools" / "lengths.py")
+lengths = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(lengths)
+
+# (words, cells, wide lines) of the chapters that are still longer than they should be.
+LIMITS = {
+    "07_hybrid": (3325, 37, 43),
+    "08_training": (3484, 40, 44),
+    "09_recipe": (5613, 33, 43),
+    "10_inductive_bias": (6647, 58, 85),
+    "11_data_size": (3482, 18, 30),
+    "12_transfer": (2593, 22, 41),
+    "13_scale": (2850, 24, 34),
+    "14_attention_maps": (2866, 31, 46),
+    "15_strengths_limits": (3471, 26, 51),
+}  # fmt: skip
+CHAPTERS = {path.stem: path for path in lengths.chapters()}
+MEASURES = ("words", "cells", "wide lines")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_keeps_to_its_budget_or_to_its_present_length(name):
+    found = lengths.measured(CHAPTERS[name])
+    most = dict(zip(MEASURES, LIMITS[name], strict=True)) if name in LIMITS else {}
+    for measure, limit in {**lengths.budget(name), **most}.items():
+        assert found[measure] <= limit, (measure, found[measure], limit)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_chapter_with_a_limit_of_its_own_still_needs_it(name):
+    assert lengths.over(name, lengths.measured(CHAPTERS[name]))
+
+
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if name not in LIMITS])
+def test_the_minutes_that_a_chapter_states_are_those_of_the_reading(name):
+    found = lengths.measured(CHAPTERS[name])
+    assert abs(found["minutes"] - found["says"]) <= 2, (found["minutes"], found["says"])
+
+
+def markdown(source):
+    return {"cell_type": "markdown", "source": source, "metadata": {}}
+
+
+def code(source, *tags):
+    return {"cell_type": "code", "source": source, "metadata": {"tags": list(tags)}}
+
+
+def test_the_main_path_leaves_out_folds_and_exercises():
+    cells = [
+        markdown("# Title\n\none two"), code("a = 1"), code("b = 2", "hide-cell"),
+        markdown("three\n\n## Going deeper\n\n### More\n\nnot counted"), code("c = 3"),
+        markdown("## Exercises\n\nnot counted\n\n## Check yourself\n\nfour"), code("d = 4"),
+    ]  # fmt: skip
+    kept = lengths.main_path(cells)
+    assert [source for kind, source, _ in kept if kind == "code"] == ["a = 1", "d = 4"]
+    prose = sum(lengths.words(source) for kind, source, _ in kept if kind == "prose")
+    assert prose == len("Title one two three Check yourself four".split())
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("two words", 2),
+        ("a formula $a + b + c$ here", 4),
+        ("$$\na + b\n$$", 1),
+        ("see {term}`the class token <class token>` and {result}`train x cell=y`", 6),
+        ("a [link](other.ipynb#some-place) – and **bold**", 4),
+        ("```python\nnot = 1\n```\nbut this", 2),
+        ("````{dropdown} Not this\nnor this\n````\nbut this", 2),
+        (":::{admonition} A heading\n:class: note\nand a body\n:::", 5),
+    ],
+)
+def test_words_are_what_is_read(text, count):
+    assert lengths.words(text) == count
