@@ -105,3 +105,28 @@ def test_the_study_note_has_all_its_lines_and_both_open_questions_by_name():
     text = (pages.ROOT / "book/appendix/study_note.md").read_text(encoding="utf-8")
     lines = [row for row in text.splitlines() if row.startswith("| ") and "](../" in row]
     assert len(lines) == 17 and text.count("**Open question: ") == 2
+
+
+QUESTIONS = {
+    "positional encoding": "04_positions", "cls token": "04_positions", "GAP": "04_positions",
+    "color": "02_patchify", "einops": "02_patchify", "normalization": "06_encoder",
+    "multi-head": "05_attention", "fine-tuning": "12_transfer",
+    "inductive bias": "10_inductive_bias", "registers": "14_attention_maps",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_search_finds_the_page_that_teaches_it_first(question, page, site):
+    page.goto((site / "search.html").as_uri() + "?q=" + question.replace(" ", "+"))
+    page.wait_for_selector("#search-results li a")
+    first = page.locator("#search-results li a").first.get_attribute("href")
+    assert QUESTIONS[question] in first
+
+
+def test_the_list_of_references_names_authors_and_years(site):
+    text = (site / "book/appendix/references.html").read_text(encoding="utf-8")
+    labels = re.findall(r'class="fn-bracket">\[</span>(.*?)<span', text)
+    assert len(labels) > 30 and len(set(labels)) == len(labels)
+    assert all(re.fullmatch(r".+, \d{4}[a-z]?", label) for label in labels), labels
+    names = [label.lower() for label in labels]
+    assert "dosovitskiy et al., 2021" in names
