@@ -15,7 +15,7 @@ KEYWORDS = {
         "cls token", "CLS", "GAP", "global average pooling", "sin-cos", "RoPE",
     ),
     "book/05_attention": (
-        "multi-head", "multi-head attention", "self-attention", "softmax", "query, key, value", "QKV",
+        "multi-head", "multi-head attention", "self-attention", "softmax", "QKV",
     ),
     "book/06_encoder": (
         "normalization", "normalisation", "layer norm", "LayerNorm", "MLP", "GELU", "residual",
