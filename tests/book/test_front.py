@@ -130,3 +130,16 @@ def test_the_list_of_references_names_authors_and_years(site):
     assert all(re.fullmatch(r".+, \d{4}[a-z]?", label) for label in labels), labels
     names = [label.lower() for label in labels]
     assert "dosovitskiy et al., 2021" in names
+
+
+def test_the_words_of_a_figure_keep_nine_pixels_on_a_phone(page, site):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("index", "measured", "10_inductive_bias"):
+        page.goto((site / f"book/{name}.html").as_uri())
+        shares = page.locator("div.cell_output > img").evaluate_all(
+            """(all) => all.map((i) => [i.checkVisibility(), i.getBoundingClientRect().width,
+              Number(i.getAttribute('width'))])"""
+        )
+        seen = [shown / natural for visible, shown, natural in shares if visible and natural > 600]
+        assert seen and min(seen) >= 0.5, (name, seen)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
