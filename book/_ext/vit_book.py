@@ -3,6 +3,8 @@
 - vit_execute: runs the chapters side by side and keys their cache by the package and its data.
 - vit_results: recorded numbers in the prose.
 - vit_folds: sections that open when asked.
+- vit_search: what a search finds first.
+- vit_labels: labels of author and year in the list of references.
 - vit_repository: links and launch buttons of the repository that builds the site.
 - vit_page: what makes the finished HTML lighter, and how a link to it looks elsewhere.
 - this file: scripts and styles, MathJax and plotly as local files, repairs of the theme's HTML.
@@ -16,9 +18,11 @@ from pathlib import Path
 
 import vit_execute
 import vit_folds
+import vit_labels  # noqa: F401  # registers the style of the references
 import vit_page
 import vit_repository
 import vit_results
+import vit_search
 from docutils import nodes
 from sphinx.util import logging
 
@@ -178,6 +182,7 @@ def setup(app) -> dict:
     """Register the extension."""
     vit_results.setup(app)
     vit_folds.setup(app)
+    vit_search.setup(app)
     app.add_css_file("vt/vit.css")
     app.add_css_file("vt/icons.css")
     app.add_js_file("vt/vit.js", loading_method="defer")

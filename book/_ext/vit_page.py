@@ -18,6 +18,7 @@ ICON_SCRIPT = re.compile(SCRIPT.format("scripts/fontawesome"))
 SEARCH_SCRIPTS = re.compile(SCRIPT.format("(?:searchtools|language_data|searchindex)"))
 EMPTY_HEAD = re.compile(r"<th(?: class=\"[^\"]*\")?>\s*(?:<p></p>)?\s*</th>")
 PICTURE = re.compile(r'<img\b(?=[^>]*\bsrc="(?:\.\./)*(_images|_static)/([^"?]+))[^>]*>')
+PLATE = 22  # pixels of padding and border around a figure
 VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
@@ -35,6 +36,10 @@ def picture_size(path: Path) -> tuple[int, int] | None:
 def size_pictures(page: str, find) -> str:
     """Give each picture its size, so that nothing jumps; all but the first wait to be scrolled to.
 
+    A figure also gets the width below which its words are no longer readable: figures are drawn at
+    144 dots an inch with words of 9 points and more, so at half their size those have 9 pixels. The
+    style sheet uses it on narrow screens, where such a figure scrolls.
+
     ``find(folder, name)`` gives the file of a picture in ``_images`` or ``_static``, or None.
     """
     seen = 0
@@ -49,6 +54,8 @@ def size_pictures(page: str, find) -> str:
             extra = f' width="{size[0]}" height="{size[1]}"'
         if folder == "_images":
             seen += 1
+            if size and size[0] > 600 and "style=" not in tag:
+                extra += f' style="--readable: {size[0] // 2 + PLATE}px"'
             if seen > 1 and "loading=" not in tag:
                 extra += ' loading="lazy" decoding="async"'
         end = "/>" if tag.endswith("/>") else ">"

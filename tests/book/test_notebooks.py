@@ -68,6 +68,8 @@ def test_only_torch_torchvision_matplotlib_and_our_package_are_imported(notebook
 def test_the_head_of_a_chapter_says_what_it_takes(notebook):
     head = notebook.cells[0].source
     assert head.startswith("# ")
+    if head.startswith("# Vision Transformers, Step by Step"):
+        return  # the landing page says what each route takes
     assert "Reading " in head and "Running " in head and "Needs: " in head
 
 

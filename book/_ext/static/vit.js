@@ -51,7 +51,9 @@ document.addEventListener("DOMContentLoaded", () => {
     ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
   const makeReachable = () => {
     document
-      .querySelectorAll("pre, mjx-container, div.math, .output, .pst-scrollable-table-container")
+      .querySelectorAll(
+        "pre, mjx-container, div.math, .output, div.cell_output, .pst-scrollable-table-container",
+      )
       .forEach((box) => {
         if (scrolls(box)) box.tabIndex = 0;
       });
