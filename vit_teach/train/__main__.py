@@ -17,6 +17,7 @@ import torch
 from .. import cost, data, results, weights, zoo
 from ..data.drawn import stand_in
 from ..paths import written_whole
+from . import parallel
 from .card import card_of_run
 from .config import TrainConfig
 from .evaluation import evaluate
@@ -144,16 +145,37 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser().parse_args(arguments)
+    with parallel.group(options.device):
+        return run_or_explain(options, arguments)
+
+
+def run_or_explain(options: argparse.Namespace, arguments: list[str]) -> int:
+    """:func:`run`, with errors and a stop as one line for the reader; returns the exit code.
+
+    >>> options = make_parser().parse_args(["--preset", "x", "--steps", "1", "--out", "runs/x"])
+    >>> run_or_explain(options, [])
+    2
+    """
     try:
         return run(options, arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        again = results.portable_command("vit_teach.train", arguments)
+        again = command_of(arguments)
         message = f"\n{str(stopped) or 'stopped'}. To go on, run the same command again:\n  {again}"
-        print(message, file=sys.stderr)
+        if parallel.rank() == 0:
+            print(message, file=sys.stderr)
         return 130
+
+
+def command_of(arguments: list[str]) -> str:
+    """What to type to run this again.
+
+    >>> command_of(["--steps", "5"])
+    'python -m vit_teach.train --steps 5'
+    """
+    return parallel.command(results.portable_command("vit_teach.train", arguments))
 
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
@@ -166,22 +188,28 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """
     config = TrainConfig(**{each.name: getattr(options, each.name) for each in fields(TrainConfig)})
     zoo.preset(options.preset)  # a wrong name is an error before the data are read
-    options.out = checked_folder(options.out)
-    command = results.portable_command("vit_teach.train", arguments)
+    first = parallel.rank() == 0  # of several processes one writes and prints
+    options.out = checked_folder(options.out) if first else options.out
+    command = command_of(arguments)
     train_set, validation_set, test_set = load_sets(options.dataset, options.validation)
     if options.shuffle_labels:
         train_set = with_shuffled_labels(train_set, options.seed)
     model_config = zoo.preset(options.preset, num_classes=len(train_set.classes))
     torch.manual_seed(options.seed)
     model = zoo.build(model_config)
-    print(
+    print_once = print if first else lambda *_, **__: None
+    print_once(
         f"{options.preset}: {cost.parameters(model_config):,} parameters, "
         f"{cost.macs(model_config) / 1e6:.0f} million MACs per image\n"
         f"{train_set.source}: {len(train_set):,} training, {len(validation_set):,} validation, "
         f"{len(test_set):,} test images",
         flush=True,
     )
-    best, history = train(model, train_set, validation_set, config, folder=options.out)
+    best, history = train(
+        model, train_set, validation_set, config, folder=options.out, quiet=not first
+    )
+    if not first:
+        return 0
     val_accuracy, val_loss = history.kept["val_accuracy"], history.kept["val_loss"]
     test_accuracy, test_loss = evaluate(best, test_set, precision=history.precision)
     metrics = {

@@ -14,6 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from ..augment.policy import Augment
 from ..data.imageset import normalise
+from . import parallel
 from .config import History
 from .device import (
     autocast,
@@ -89,6 +91,7 @@ class Trainer:
         self, model: nn.Module, train_set: ImageSet, validation_set: ImageSet, config: TrainConfig
     ) -> None:
         check_classes(model, train_set)
+        parallel.check(model, config.batch_size)
         self.config, self.train_set, self.validation_set = config, train_set, validation_set
         self.device = pick_device(config.device)
         self.precision = pick_precision(config.precision, self.device)
@@ -96,7 +99,9 @@ class Trainer:
         keep_memory()
         # Convolutions are faster with the channels of a pixel side by side in memory.
         self.model = model.to(self.device).to(memory_format=torch.channels_last).train()
-        self.forward = torch.compile(self.model) if config.compile else self.model
+        # With several processes: averages the gradients over them.
+        shared = parallel.wrapped(self.model)
+        self.forward = torch.compile(shared) if config.compile else shared
         self.average = copy.deepcopy(self.model).eval() if config.average else None
         self.optimizers = make_optimizers(
             self.model, config.optimizer, config.learning_rate, config.weight_decay
@@ -137,7 +142,7 @@ class Trainer:
         reserve = evaluating * per_step / self.config.batch_size / 3  # a forward pass is a third
         left = seconds - (time.perf_counter() - began) - reserve
         self.load_state_dict(saved)
-        return max(1, int(left / per_step))
+        return int(parallel.from_first(max(1, int(left / per_step))))
 
     @subnormals_dropped()
     def step(self) -> tuple[float, float]:
@@ -146,10 +151,11 @@ class Trainer:
         index = batch_indices(self.done, config.batch_size, len(self.train_set), config.seed)
         step_seed = config.seed * 1_000_003 + self.done
         self.augment.generator.manual_seed(step_seed)
-        torch.manual_seed(step_seed)  # for dropout
+        torch.manual_seed(step_seed + parallel.rank() * 2**40)  # for dropout
         classes = len(self.train_set.classes)
         labels = self.train_set.labels[index]  # (B,)
         images, targets = self.augment(self.train_set.images[index], labels, classes)
+        images, targets = parallel.share(images), parallel.share(targets)
         images = normalise(images).to(self.device)  # (B, C, H, W)
         targets = targets.to(self.device)  # (B, K), rows sum to 1
 
@@ -166,7 +172,8 @@ class Trainer:
         self.done += 1
         self.update_average()
         right = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
-        return loss.item(), right.item()
+        loss_of_all, right_of_all = parallel.mean(loss, right)
+        return loss_of_all, right_of_all
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -192,7 +199,10 @@ class Trainer:
 
     def validate(self) -> dict[str, Any]:
         """Measure the validation images, add a row to the history's curve and return it."""
-        accuracy, loss = evaluate(self.current, self.validation_set, precision=self.precision)
+        measured = None
+        if parallel.rank() == 0:
+            measured = evaluate(self.current, self.validation_set, precision=self.precision)
+        accuracy, loss = parallel.from_first(measured)
         better = all(accuracy > row["val_accuracy"] for row in self.history.curve)
         row = {
             "step": self.done,
@@ -276,16 +286,21 @@ def train(
         run_steps(trainer, lambda: None, quiet)
         return trainer.finish(), trainer.history
     checkpoint = Path(folder) / CHECKPOINT
-    with locked(folder):
+    first = parallel.rank() == 0  # it alone writes
+    with locked(folder) if first else nullcontext():
         # Once, for it reads every image. What "best" keeps depends on the validation images too.
         fingerprint = f"{train_set.fingerprint()} {validation_set.fingerprint()}"
         trainer = resumed(checkpoint, fingerprint, model, train_set, validation_set, config)
+
+        def save() -> None:
+            if first:
+                write_checkpoint(checkpoint, trainer, fingerprint, config)
+
         try:
-            run_steps(
-                trainer, lambda: write_checkpoint(checkpoint, trainer, fingerprint, config), quiet
-            )
+            run_steps(trainer, save, quiet)
         except Diverged as error:
-            mark_diverged(checkpoint, error.step)
+            if first:
+                mark_diverged(checkpoint, error.step)
             raise
     return trainer.finish(), trainer.history
 
@@ -352,10 +367,11 @@ def run_steps(trainer: Trainer, save: Callable[[], None], quiet: bool = False) -
                 if not quiet:
                     bar.write(_line(row, trainer.steps), file=sys.stdout)
                     sys.stdout.flush()  # a run whose lines go to a file can be followed there
-            if stop.requested or time.perf_counter() - saved_at > SAVE_SECONDS:
+            stopping = parallel.anybody(stop.requested)
+            if stopping or time.perf_counter() - saved_at > SAVE_SECONDS:
                 save()
                 saved_at = time.perf_counter()
-            if stop.requested:
+            if stopping:
                 raise KeyboardInterrupt(f"stopped after step {trainer.done} of {trainer.steps}")
     save()
 
