@@ -55,6 +55,8 @@ def with_controls(
     ['trained', 'shuffled labels', 'untrained']
     """
     trained, other = weights.recorded(name), weights.recorded(shuffled)
+    if not isinstance(trained, VisionTransformer) or not isinstance(other, VisionTransformer):
+        raise ValueError(f"name={name!r} and shuffled={shuffled!r} must be Vision Transformers")
     if other.config != trained.config:
         raise ValueError(f"shuffled={shuffled!r} must have the configuration of {name!r}")
     return {"trained": trained, "shuffled labels": other, "untrained": untrained_twin(trained)}
