@@ -230,6 +230,9 @@ def of_neighbour(path: str | Path, width: int | None, whole: bool) -> Facts | No
 
     In a folder of its own (``whole``) it must be about the model; beside a single file it may be
     about another one, which its width shows.
+
+    >>> of_neighbour("no-such-folder/model.safetensors", 192, whole=False) is None
+    True
     """
     config = beside(path, "config.json")
     if config is None:
