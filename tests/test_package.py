@@ -211,7 +211,9 @@ def test_models_need_torch_and_nothing_else_from_outside(room):
     for name in {f"vit_teach.{room}", *graph.find_descendants(f"vit_teach.{room}")}:
         imported = graph.find_modules_directly_imported_by(name)
         outside = {other for other in imported if not other.startswith("vit_teach")}
-        assert outside <= {"collections", "dataclasses", "math", "torch", "typing"}, f"{name} imports {outside}"
+        assert outside <= {"collections", "dataclasses", "math", "torch", "typing"}, (
+            f"{name} imports {outside}"
+        )
 
 
 TEXTS = [

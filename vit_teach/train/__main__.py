@@ -107,7 +107,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def load_sets(name: str, validation: int, seed: int = 0) -> tuple[ImageSet, ImageSet, ImageSet]:
     """The (training, validation, test) ``ImageSet`` of a data set by name, or of a folder.
 
-    Raises ``ValueError`` if there is no such data set.
+    Raises ``ValueError`` if there is no such data set, or too few pictures in a folder.
 
     >>> [len(images) for images in load_sets("shapes", 1000)]
     [9000, 1000, 2000]
@@ -116,10 +116,33 @@ def load_sets(name: str, validation: int, seed: int = 0) -> tuple[ImageSet, Imag
         full, test = stand_in("train"), stand_in("test")
     elif name in ("cifar10", "cifar100"):
         full, test = data.load(name, "train"), data.load(name, "test")
+    elif not Path(name).expanduser().is_dir():
+        raise ValueError(
+            f"dataset={name!r} must be cifar10, cifar100, shapes or the path of a folder"
+        )
     else:
-        everything = data.folder(name)
-        full, test = everything.hold_out(max(1, len(everything) // 5), seed=seed)
+        return _split_folder(data.folder(name), name, validation, seed)
     return (*full.hold_out(min(validation, len(full) // 5), seed=seed), test)
+
+
+def _split_folder(
+    everything: ImageSet, name: str, validation: int, seed: int
+) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """Own pictures as (training, validation, test) sets: a fifth each to the last two, or less."""
+    if len(everything.classes) < 2:
+        raise ValueError(f"dataset={name!r} has one class: there is nothing to tell it from")
+    if len(everything) < 6:
+        raise ValueError(
+            f"dataset={name!r} holds {len(everything)} pictures: at least 6 are needed, for some "
+            "are held out for validation and some for the test"
+        )
+    full, test = everything.hold_out(max(1, len(everything) // 5), seed=seed)
+    training, held = full.hold_out(min(validation, len(full) // 5), seed=seed)
+    counts = training.labels.bincount(minlength=len(training.classes))
+    if counts.min() == 0:
+        lost = training.classes[int(counts.argmin())]
+        raise ValueError(f"dataset={name!r} has too few pictures of {lost!r} to train on: add some")
+    return training, held, test
 
 
 def with_shuffled_labels(image_set: ImageSet, seed: int = 0) -> ImageSet:
@@ -202,8 +225,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     )
     weights.save(
         best, options.out / "weights.safetensors", half=True, preset=options.preset,
-        data=train_set.source, classes=list(train_set.classes), mean=data.MEAN, std=data.STD,
-        test_accuracy=test_accuracy, steps=history.steps, seed=options.seed,
+        data=train_set.source, test_accuracy=test_accuracy, steps=history.steps, seed=options.seed,
     )  # fmt: skip
     results.write_card(card, options.out / "card.json")  # last: a card says that all is there
     print(

@@ -18,19 +18,17 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # (mean, deviation)
 
 
 def inner(model: nn.Module) -> Any:
-    """The model inside of what torch.compile, DataParallel or an experiment put around it.
+    """The model inside of what torch.compile and DataParallel put around it.
+
+    A module of your own that holds a model is not looked into: it may change the pictures first.
 
     >>> layer = nn.Linear(2, 2)
     >>> inner(nn.DataParallel(layer)) is layer
     True
     """
     found: Any = model
-    while not hasattr(found, "config"):
-        names = (n for n in ("_orig_mod", "module", "model") if hasattr(found, n))
-        name = next(names, None)
-        if name is None:
-            break
-        found = getattr(found, name)
+    for name in ("_orig_mod", "module", "_orig_mod"):
+        found = getattr(found, name, found)
     return found
 
 

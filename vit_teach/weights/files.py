@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .. import zoo
 from ..paths import WEIGHTS, written_whole
-from .carried import carried, checked, remember
+from .carried import carried, checked, inner, remember
 from .layouts import State
 
 FORMAT = "vit_teach 1"
@@ -53,14 +53,27 @@ def save(model: nn.Module, path: str | Path, half: bool = False, **metadata: Any
     }
     with written_whole(path) as temporary:
         save_file(tensors, temporary, metadata=header)
+        _sort_header(temporary)
     return path
+
+
+def _sort_header(path: Path) -> None:
+    """Put the metadata of a safetensors file in order: equal models then give equal files.
+
+    The library writes them in an order that changes from run to run.
+    """
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    entries = json.loads(data[8:end])
+    metadata = dict(sorted(entries.pop("__metadata__").items()))
+    text = json.dumps({"__metadata__": metadata, **entries}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
 
 
 def _unwrapped(model: nn.Module) -> zoo.Model:
     """The package's own model inside of what torch.compile and DataParallel put around it."""
-    inside: Any = model
-    for name in ("_orig_mod", "module", "_orig_mod"):
-        inside = getattr(inside, name, inside)
+    inside = inner(model)
     if type(inside) not in [kind for _, kind in zoo.KINDS.values()]:
         raise ValueError(
             f"model={type(model).__name__} must be one of the package's models. If one is inside "
@@ -183,6 +196,14 @@ def recorded(name: str) -> zoo.Model:
     >>> recorded("cifar-vit-20min").config.embed_dim
     128
     """
+    if not WEIGHTS.is_dir():
+        raise ValueError(
+            f"name={name!r} is not in {WEIGHTS}: the book's own models lie in its repository, and "
+            "this package is installed without it. Give load the path of a file"
+        )
+    known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+    if name not in known:
+        raise ValueError(f"name={name!r} must be one of {', '.join(known)}")
     return load(WEIGHTS / f"{name}.safetensors")
 
 
