@@ -11,6 +11,7 @@ Readers use ``vit_teach.data.load``, which wraps ``read`` below.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -367,7 +368,7 @@ def _read_parquet(files: list[Path], name: str) -> tuple[Array, Array, tuple[str
     for file in files:
         try:
             _check_size(pyarrow.parquet.read_metadata(file))
-            table = pyarrow.parquet.read_table(file)
+            table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
             image_column = "img" if "img" in table.column_names else "image"
             pictures = pyarrow.compute.struct_field(table[image_column], "bytes")
             column = table[facts.label_parquet]
@@ -589,7 +590,7 @@ def _members(files: list[Path], facts: Published, split: str) -> dict[str, bytes
     try:
         if not files[0].name.startswith(facts.archive):
             return {file.name: file.read_bytes() for file in files}
-        with tarfile.open(files[0], "r:gz") as archive:
+        with gzip.open(files[0]) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             contents = {}
             for file in facts.files[split]:
                 entry = archive.getmember(f"{facts.folder}/{file}")
@@ -597,6 +598,9 @@ def _members(files: list[Path], facts: Published, split: str) -> dict[str, bytes
                 if member is None or entry.size > LARGEST:
                     raise ValueError(f"{file} is not a file, or too large")
                 contents[file] = member.read()
+            while stream.read(2**20):  # to the end: there lies gzip's checksum
+                if stream.tell() > LARGEST:
+                    raise ValueError("it unpacks to far more than CIFAR")
             return contents
     except (OSError, EOFError, LookupError, TypeError, AttributeError, RecursionError,
             tarfile.TarError, zlib.error, ValueError, OverflowError) as error:  # fmt: skip

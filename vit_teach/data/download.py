@@ -224,7 +224,7 @@ def _fetch(url: str, part: Path) -> bool:
             if error.code < 500:  # the server's answer will not change
                 raise DownloadError(f"the server says {error.code} {error.reason}") from error
             reason = f"the server says {error.code} {error.reason}"
-        except (http.client.InvalidURL, ValueError) as error:
+        except (http.client.InvalidURL, ValueError, OverflowError) as error:
             raise DownloadError(f"this is no URL, or the answer no HTTP: {error}") from error
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             if error_number(error) in OUR_DISK:
@@ -298,6 +298,8 @@ def _transfer(url: str, part: Path, have: int) -> bool:
             raise DownloadError("the server sends another part of the file than was asked for")
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
+        if total is not None and not have <= total <= cifar.LARGEST:
+            raise DownloadError(f"the server names a length of {length[:20]} bytes")
         with open(part, "ab" if have else "wb") as file:
             received = _pour(response, file, have, total)
     return total is None or received == total
