@@ -452,7 +452,7 @@ def check_picture(data: bytes, size: int = 32) -> None:
     ValueError: the PNG file is damaged
     """
     if data.startswith(PNG):
-        sizes = _png_size(data)
+        sizes = check_png(data)
     elif data.startswith(JPEG):
         sizes = _jpeg_size(data)
     else:
@@ -461,8 +461,16 @@ def check_picture(data: bytes, size: int = 32) -> None:
         raise ValueError(f"the picture is of size {sizes}, not {size} x {size}")
 
 
-def _png_size(data: bytes) -> tuple[int, ...]:
-    """The (width, height) of a PNG; ``ValueError`` if it is damaged or cut off."""
+def check_png(data: bytes) -> tuple[int, ...]:
+    """Compare the checksums in a PNG and return its (width, height).
+
+    Raises ``ValueError`` if it is damaged or cut off.
+
+    >>> check_png(PNG)
+    Traceback (most recent call last):
+    ...
+    ValueError: the PNG file is damaged
+    """
     position, kind = 8, b""
     sizes: tuple[int, ...] = ()
     while kind != b"IEND":
@@ -645,7 +653,8 @@ def _read_cache(cache: Path, stamp: str, facts: Published, split: str) -> Conten
             names, source = tuple(about["classes"]), str(about["source"])
     except Exception:  # numpy's reader raises nearly any exception on damage
         return None
-    sound = images.dtype == np.uint8 and images.shape == (count, 3, 32, 32)
+    sound = isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)
+    sound = sound and images.dtype == np.uint8 and images.shape == (count, 3, 32, 32)
     sound = sound and labels.dtype == np.int64 and labels.shape == (count,)
     sound = sound and len(names) == classes and all(isinstance(name, str) for name in names)
     sound = sound and bool(np.all((labels >= 0) & (labels < classes)))

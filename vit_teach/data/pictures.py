@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from ..paths import as_path
-from .cifar import Array, DataError
+from .cifar import PNG, Array, DataError, check_png
 from .imageset import ImageSet
 
 if TYPE_CHECKING:  # pillow is imported where it is used: it is slow to import
@@ -170,10 +171,15 @@ def read_picture(file: str | Path, size: int | tuple[int, int]) -> torch.Tensor:
     if not file.exists():
         raise FileNotFoundError(f"file={str(file)!r} must be an existing picture")
     try:
-        with Image.open(file, formats=_formats()) as picture:
+        data = file.read_bytes()
+        if data.startswith(PNG):  # pillow does not compare all of its checksums
+            check_png(data)
+        with Image.open(io.BytesIO(data), formats=_formats()) as picture:
             return fit(_in_colour(picture), size)
     except Exception as error:  # pillow raises nearly any exception on a damaged file
-        reason = (str(error) or type(error).__name__).splitlines()[0].replace(repr(str(file)), "it")
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if "cannot identify" in reason:  # followed by where pillow read it
+            reason = "pillow does not know what it is"
         raise DataError(f"cannot read {file} ({reason})") from error
 
 

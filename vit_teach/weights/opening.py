@@ -196,6 +196,9 @@ def _read_torch(path: Path) -> dict[str, Any]:
     """A PyTorch file, read without executing what it may contain."""
     if zipfile.is_zipfile(path):  # PyTorch does not look at the check sums, so a bit may be wrong
         with zipfile.ZipFile(path) as file:
+            total = sum(entry.file_size for entry in file.infolist())
+            if total > LIMIT:
+                raise ValueError(f"{path} would unpack to {total / 1e9:.0f} GB, more than 16 GB")
             bad = file.testzip()
         if bad:
             raise ValueError(f"{path} is damaged: {bad} does not have its check sum")
@@ -282,6 +285,8 @@ def _check_numbers(name: object, array: object, source: str | Path) -> None:
         plain = array.layout == torch.strided and not array.is_meta and not array.is_quantized
         if not plain or array.is_complex() or array.dtype == torch.bool:
             raise ValueError(f"{source} holds {name} as {array.dtype}, {array.layout}: not numbers")
+        if array.numel() * array.element_size() > array.untyped_storage().nbytes():
+            raise ValueError(f"{source} holds {name} as one number in many places: not weights")
         good = bool(array.isfinite().all())
     else:
         raise ValueError(f"{source} holds {name!r} as {type(array).__name__}, not a tensor")
