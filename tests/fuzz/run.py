@@ -102,14 +102,16 @@ class Process:
 
 
 def fuzz(seed: int, seconds: float, jobs: int, target: list[str]) -> tuple[Counter, list[dict]]:
-    """Read files for so long; returns (how many of each target came to what, the faults)."""
+    """Read files for so long, from when the first process is ready; returns (how many of each target came to what, the faults)."""
     counts: Counter = Counter()
     faults: list[dict] = []
     with tempfile.TemporaryDirectory() as base:
         running = [Process(seed, Path(base) / str(i), i, jobs, target) for i in range(jobs)]
         began = time.monotonic()
-        while time.monotonic() - began < seconds and running:
+        while time.monotonic() - began < seconds:
             time.sleep(0.02)
+            if not counts and not any(process.ready for process in running):
+                began = time.monotonic()  # the corpus is being made
             for place, process in enumerate(list(running)):
                 bad = False
                 for result in process.results():

@@ -95,7 +95,10 @@ def beside_weights(path: Path) -> str:
 
 def a_config(path: Path) -> str:
     """A configuration as a card holds it."""
-    values = json.loads(path.read_bytes())
+    try:
+        values = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("too deep for Python's own reader") from error
     config = vt.zoo.config_from_dict(values)
     return repr(vt.zoo.config_to_dict(config))
 
