@@ -4,13 +4,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check
 DATASET ?= cifar10
+MINUTES ?= 10
 PYTHON_FILES := vit_teach tests tools book/_ext
 PROSE := README.md CONTRIBUTING.md CHANGELOG.md data/README.md book/*.md book/appendix/*.md vit_teach tests tools
 QUICK := $(addprefix tests/test_,attention.py augment.py cost.py embedding.py encoder.py hybrid.py \
   optim.py patches.py resnet.py results.py vit.py zoo.py) vit_teach/vit vit_teach/augment vit_teach/results
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test quick lint format data clean
+.PHONY: help book serve test fuzz quick lint format data clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
@@ -24,6 +25,9 @@ serve: book  ## build the site and serve it on this machine
 test: $(VENV)/.installed-test  ## install what the tests need and run all of them (ARGS=-k... for some)
 	@$(PY) tools/chromium.py --install
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+
+fuzz: $(VENV)/.installed-test  ## damaged files for every reader, for MINUTES=10 minutes
+	$(PY) tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
 quick: $(VENV)/.installed-test  ## the unit tests of the model, the data and the records: under a minute
 	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile $(QUICK) $(ARGS)

@@ -21,7 +21,7 @@ from vit_teach.baselines.paper_hybrid import (
     pad_same,
     standardise,
 )
-from vit_teach.weights import layouts, released
+from vit_teach.weights import layouts, sizes
 from vit_teach.weights.files import load, load_strict, save
 
 NAMES = {"R26+ViT-S/32": "vit_small_r26_s32_224", "R50+ViT-B/16": "vit_base_r50_s16_224"}
@@ -49,7 +49,7 @@ def test_timm(name, dtype, tolerance):
     theirs = timm.create_model(NAMES[name], pretrained=False, img_size=size, **SMALL)
     theirs = randomise(theirs, size=0.05).to(dtype).eval()
     state = theirs.state_dict()
-    config = released.infer_config(state, num_heads=3, image_size=size)
+    config = sizes.infer_config(state, num_heads=3, image_size=size)
     assert config == replace(PAPER_HYBRIDS[name], image_size=size, **SMALL)
     ours = PaperHybrid(config).to(dtype).eval()
     load_strict(ours, state)
@@ -149,7 +149,7 @@ def test_googles_layout():
     again = layouts.from_google(arrays)
     assert set(again) == set(state)
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
-    assert released.infer_config(again, num_heads=3) == TINY
+    assert sizes.infer_config(again, num_heads=3) == TINY
 
 
 def google_name(name, array):

@@ -13,15 +13,12 @@ from model_tools import pictures, randomise
 from safetensors.torch import load_file, save_file
 
 from vit_teach import zoo
-from vit_teach.weights import layouts
+from vit_teach.weights import from_timm, from_torchvision, layouts, to_timm
 from vit_teach.weights.files import (
-    from_timm,
-    from_torchvision,
     load,
     load_strict,
     read_metadata,
     save,
-    to_timm,
 )
 
 SMALL = zoo.preset("CIFAR-ViT-Nano", depth=1, embed_dim=16)

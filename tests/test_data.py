@@ -3,11 +3,13 @@
 import builtins
 import hashlib
 import io
+import json
 import os
 import pickle
 import random
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import replace
 
@@ -287,14 +289,18 @@ def test_unbalanced_classes(small, label):
     labels = small.labels["train"].copy()
     labels[labels == 4] = label
     folder = small.write_parquet(small.root / "cifar10", labels=labels)
-    refused(small, folder / "train-00000-of-00001.parquet", "0 to", "each should hold 5")
+    refused(
+        small,
+        folder / "train-00000-of-00001.parquet",
+        *(["0 to", "each should hold 5"] if label == 3 else ["labels from 0 to 11"]),
+    )
 
 
 def test_negative_label(small):
     labels = small.labels["train"].copy()
     labels[0] = -1
     folder = small.write_parquet(small.root / "cifar10", labels=labels)
-    refused(small, folder / "train-00000-of-00001.parquet", "label -1")
+    refused(small, folder / "train-00000-of-00001.parquet", "labels from -1")
 
 
 def test_wrong_pixels(small):
@@ -362,6 +368,112 @@ def test_the_unpickler_knows_few_names(module, name):
         cifar._unpickle(f"c{module}\n{name}\n.".encode(), "data_batch_1")
 
 
+@pytest.mark.parametrize("change, words", [
+    ({b"data": np.zeros((10, 3072), np.int16)}, "pixels are int16"),
+    ({b"labels": [0.5] * 10}, "labels float64"),
+    ({b"labels": ["cat"] * 10}, "labels <U3"),
+    ({b"labels": [2**40] * 10}, "labels from 0 to 1099511627776"),
+    ({b"labels": [2**70] * 10}, "labels object"),
+    ({b"data": b"no array"}, "'bytes' object has no attribute"),
+])  # fmt: skip
+def test_official_files_with_other_numbers(small, change, words):
+    file = small.write_folder(small.root) / "data_batch_2"
+    content = cifar._unpickle(file.read_bytes(), file.name)
+    file.write_bytes(pickle.dumps({**content, **change}, protocol=2))
+    refused(small, file.parent, words)
+
+
+def test_a_pickle_takes_no_more_memory_than_it_has_bytes():
+    text = b"cnumpy\nndarray\n(I1073741824\ntR."  # ndarray(2**30)
+    with pytest.raises(cifar.DataError, match="data_batch_1 is truncated or not a CIFAR file"):
+        cifar._unpickle(text, "data_batch_1")
+    shape = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1073741824\ntS'b'\ntR."
+    assert cifar._unpickle(shape, "data_batch_1").nbytes == 0
+
+
+def archive_with(small, kind):
+    """The official archive with something else in the place of its last file."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name in [f"data_batch_{i}" for i in range(1, 6)]:
+            content = small.batch(name)
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        last = tarfile.TarInfo("cifar-10-batches-py/data_batch_5")
+        last.type, last.linkname = kind, last.name
+        tar.addfile(last)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.SYMTYPE,
+                                  tarfile.CHRTYPE, tarfile.LNKTYPE])  # fmt: skip
+def test_an_archive_with_something_else_than_a_file(small, kind):
+    file = small.write_archive(small.root)
+    file.write_bytes(archive_with(small, kind))
+    refused(small, file, "data_batch_5 is not a file")
+
+
+def test_one_flipped_bit_of_an_archive_or_of_a_png_is_seen(small):
+    file = small.write_archive(small.root)
+    good, random = file.read_bytes(), np.random.RandomState(0)
+    for place in random.randint(20, len(good), 30):
+        file.write_bytes(good[:place] + bytes([good[place] ^ 16]) + good[place + 1 :])
+        with pytest.raises(cifar.DataError):
+            cifar.read_files([file], "cifar10", "train")
+    picture = encode(small.images["train"][0], "PNG")
+    for place in random.randint(8, len(picture), 200):
+        with pytest.raises(cifar.DataError, match="picture 0 cannot be decoded"):
+            cifar.decode([picture[:place] + bytes([picture[place] ^ 1]) + picture[place + 1 :]])
+
+
+@pytest.mark.parametrize("names, words", [
+    (list("aabcdefghi"), "not 10 different ones"), (list("abc"), "not 10 different ones"),
+    ([1] * 10, "not 10 different ones"), ("abcdefghij", "not 10 different ones"),
+])  # fmt: skip
+def test_class_names_of_a_parquet_file(small, names, words):
+    import pyarrow.parquet
+
+    file = small.write_parquet(small.root / "cifar10") / "train-00000-of-00001.parquet"
+    table = pyarrow.parquet.read_table(file)
+    about = json.dumps({"info": {"features": {"label": {"names": names}}}})
+    pyarrow.parquet.write_table(table.replace_schema_metadata({"huggingface": about}), file)
+    refused(small, file, words)
+    deep = "[" * 100_000  # no names at all: the usual ones
+    pyarrow.parquet.write_table(table.replace_schema_metadata({"huggingface": deep}), file)
+    assert data.load("cifar10").classes == cifar.CIFAR10_CLASSES
+
+
+@pytest.mark.parametrize("column", ["label", "img", "text", "fraction"])
+def test_columns_of_a_parquet_file(small, column):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    file = small.write_parquet(small.root / "cifar10") / "train-00000-of-00001.parquet"
+    table = pa.parquet.read_table(file)
+    values = table["img" if column == "img" else "label"].to_pylist()
+    if column in ("text", "fraction"):
+        values = [str(v) if column == "text" else v + 0.5 for v in values]
+    else:
+        values[0] = None
+    name = "img" if column == "img" else "label"
+    kind = table[name].type if column in ("label", "img") else None
+    place = table.column_names.index(name)
+    pa.parquet.write_table(table.set_column(place, name, pa.array(values, kind)), file)
+    refused(small, file, "missing" if column in ("label", "img") else "not integers")
+
+
+def test_a_jpeg_that_says_it_is_huge_is_not_decoded(small):
+    picture = bytearray(encode(small.images["train"][0], "JPEG"))
+    assert cifar.decode([bytes(picture)]).shape == (1, 3, 32, 32)
+    frame = picture.index(b"\xff\xc0")
+    picture[frame + 5 : frame + 9] = b"\xff\xdc\xff\xdc"
+    with pytest.raises(cifar.DataError, match=r"of size \(65500, 65500\), not 32 x 32"):
+        cifar.decode([bytes(picture)])
+    with pytest.raises(cifar.DataError, match="neither PNG nor JPEG"):
+        cifar.decode([encode(small.images["train"][0], "GIF")])
+
+
 # --- no copy --------------------------------------------------------------------------------
 
 
@@ -412,8 +524,13 @@ def test_pyarrow_is_asked_for_by_name(small, monkeypatch):
         data.load("cifar10")
 
 
-def test_load_or_shapes_says_which(small, capsys):
-    stand_in = data.load_or_shapes("cifar10", "test")
+def test_load_or_shapes_says_which(small, capsys, monkeypatch, tmp_path):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delenv("VIT_TEACH_DATA")
+        elsewhere.setattr(cifar, "ROOT", tmp_path / "site-packages")
+        (tmp_path / "empty").mkdir()
+        elsewhere.chdir(tmp_path / "empty")
+        stand_in = data.load_or_shapes("cifar10", "test")
     line = capsys.readouterr().out
     assert line.count("\n") == 1 and "built-in shape" in line and "no CIFAR-10" in line
     assert stand_in.split == "test" and len(stand_in) == 2000
@@ -479,6 +596,37 @@ def test_a_damaged_cache_is_rebuilt(cached, damage):
     assert cached.reads == 2
     data.load("cifar10")
     assert cached.reads == 2
+
+
+@pytest.mark.parametrize("change", [
+    {"labels": np.arange(50) % 10 + 99}, {"labels": np.zeros(50, np.int64)},
+    {"labels": np.arange(20) % 10}, {"images": np.zeros((5, 3, 32, 32), np.uint8)},
+    {"images": np.zeros((50, 3, 32, 32), np.float32)}, {"about": np.array("[]")},
+    {"about": np.array("null")}, {"about": np.array("[" * 100_000)}, {"about": None},
+])  # fmt: skip
+def test_a_well_formed_cache_of_something_else_is_rebuilt(cached, change):
+    with np.load(cached.cache) as stored:
+        content = {**stored, **change}
+    with open(cached.cache, "wb") as file:
+        np.savez(file, **{name: array for name, array in content.items() if array is not None})
+    again = data.load("cifar10")
+    np.testing.assert_array_equal(again.images, cached.images["train"])
+    np.testing.assert_array_equal(again.labels, cached.labels["train"])
+    assert cached.reads == 2
+
+
+def test_a_user_without_a_home_has_no_cache(small, monkeypatch):
+    small.write_parquet(small.root / "cifar10").chmod(0o555)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def no_home(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cifar.Path, "home", no_home)
+    try:
+        assert len(data.load("cifar10")) == 50
+    finally:
+        (small.root / "cifar10").chmod(0o755)
 
 
 def test_a_changed_source_is_read_again(cached):

@@ -1,6 +1,8 @@
 """vit_teach.data against a server on loopback that can cut, refuse, forget and lie."""
 
 import threading
+import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -23,6 +25,11 @@ class Handler(BaseHTTPRequestHandler):
         server, path = self.server, self.path.lstrip("/")
         asked = self.headers.get("Range")
         server.log.append((path, asked))
+        if server.leads_to:
+            self.send_response(302)
+            self.send_header("Location", server.leads_to.pop(0))
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         if path not in server.files:
             return self.send_error(404)
         if server.failures:
@@ -41,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         if server.lengths:
-            self.send_header("Content-Length", str(len(body) - first))
+            self.send_header("Content-Length", server.says or str(len(body) - first))
         else:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -58,6 +65,7 @@ def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files, server.log, server.cuts, server.failures = {}, [], [], []
         server.ranges, server.lengths, server.shift = True, True, 0
+        server.leads_to, server.says = [], None
         server.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
@@ -265,3 +273,98 @@ def test_without_a_length_the_progress_bar_counts(small, server, capsys):
     download.download("cifar10", mirrors=[small.archive_url])
     last = capsys.readouterr().err.splitlines()[-1]
     assert "B/s" in last and "%" not in last
+
+
+def test_a_server_that_hangs_or_resets_loses_nothing(small, monkeypatch):
+    """Raw sockets: the first answer stalls, the second is reset, both in the middle of a chunk."""
+    import socket
+    import struct
+
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "CHUNK", 1 << 18)  # more than the whole file
+    body, asked, stalled = small.archive(), [], []
+
+    def serve(listener):
+        for number in range(3):
+            connection, _ = listener.accept()
+            head = connection.recv(10_000).decode()
+            first = int(head.split("bytes=")[1].split("-")[0]) if "Range" in head else 0
+            asked.append(first)
+            status = f"206 x\r\nContent-Range: bytes {first}-{len(body) - 1}/{len(body)}"
+            answer = f"HTTP/1.1 {status if first else '200 OK'}\r\n"
+            answer += f"Content-Length: {len(body) - first}\r\n\r\n"
+            until = first + 3000 if number < 2 else len(body)
+            connection.sendall(answer.encode() + body[first:until])
+            if number == 0:
+                stalled.append(connection)  # stays open, and nothing more comes
+                continue
+            if number == 1:
+                time.sleep(0.2)
+                linger = struct.pack("ii", 1, 0)  # a reset in place of an orderly end
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/{ARCHIVE}"
+        download.download("cifar10", mirrors=[url])
+        thread.join(5)
+    assert asked == [0, 3000, 6000]
+    assert (small.folder / ARCHIVE).read_bytes() == body
+
+
+@pytest.mark.parametrize("mirror, words", [
+    ("notaurl", "must begin with https://"), ("http://[::1", "no URL"), ("ftp://x/y", "https://"),
+    ("file:///etc/passwd", "must begin with https://"), ("http://a b/", "no URL"),
+    ("http://127.0.0.1:99999/x", "refused"),
+])  # fmt: skip
+def test_a_mirror_that_is_none(small, mirror, words, capsys):
+    assert data_command(["cifar10", "--mirror", mirror]) == 1
+    message = capsys.readouterr().err
+    assert words in message and "Traceback" not in message
+    assert "is kept" not in message  # nothing came
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1" * 400])
+def test_a_length_that_is_none(small, server, length, capsys):
+    server.says = length
+    assert data_command(["cifar10", "--mirror", small.archive_url]) == 1
+    assert "could not be fetched" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1/x"])
+def test_a_redirect_away_from_the_web_is_not_followed(small, server, target):
+    server.leads_to = [target]
+    with pytest.raises(download.DownloadError, match=f"leads from http to {target}: not followed"):
+        download.download("cifar10", mirrors=[small.archive_url])
+    server.leads_to = ["file:///etc/passwd"]
+    with pytest.raises(download.DownloadError, match="file:///etc/passwd' is not allowed"):
+        download.download("cifar10", mirrors=[small.archive_url])
+    handler, request = download.Redirects(), urllib.request.Request("https://a.org/x")
+    with pytest.raises(download.DownloadError, match="leads from https to http://a.org/y"):
+        handler.redirect_request(request, None, 302, "", {}, "http://a.org/y")
+
+
+def test_a_redirect_to_another_host_is_named(small, server, capsys):
+    server.leads_to = [f"http://localhost:{server.server_port}/a/{ARCHIVE}"]
+    download.download("cifar10", mirrors=[small.archive_url])
+    assert "127.0.0.1 leads to localhost" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_no_fault_of_the_network(small, server, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download, "_pour", full)
+    with pytest.raises(download.DiskError, match="cannot be written: .*No space left"):
+        download.download("cifar10")
+    assert len(server.log) == 1  # no second try, no second source
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="folder=5 must be a path"):
+        download.download("cifar10", folder=5)
+    for mirrors in ("https://a.org", [5]):
+        with pytest.raises(ValueError, match="mirrors=.* must be a list of URLs"):
+            download.download("cifar10", mirrors=mirrors)

@@ -16,6 +16,7 @@ from filelock import FileLock
 from torch import nn
 
 from vit_teach import cost, results, zoo
+from vit_teach.data import cifar
 from vit_teach.data.drawn import shapes
 from vit_teach.experiments import EXPERIMENTS, Experiment, Permuted, cell, find
 from vit_teach.experiments.__main__ import main
@@ -101,7 +102,9 @@ def test_subsets_of_a_seed_are_nested_and_the_validation_images_are_the_same():
 
 
 def test_a_quick_form_takes_shapes_where_there_is_no_cifar(monkeypatch, tmp_path):
-    monkeypatch.setenv("VIT_TEACH_DATA", str(tmp_path))
+    monkeypatch.delenv("VIT_TEACH_DATA", raising=False)
+    monkeypatch.setattr(cifar, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     images.base_sets.cache_clear()
     train, _, _ = images.load_sets(cell("cnn", 128, data="any"))
     assert "shape pictures" in train.source

@@ -21,7 +21,7 @@ from transformers import ViTConfig as HuggingFaceConfig
 from transformers import ViTForImageClassification
 
 from vit_teach import VisionTransformer, ViTConfig
-from vit_teach.weights import layouts, opening, released
+from vit_teach.weights import fetching, fitting, layouts, opening, released, settling, sizes
 from vit_teach.weights.files import load_strict
 
 CONFIG = ViTConfig(
@@ -52,8 +52,8 @@ def timm_model(pool, dtype):
 def test_timm(pool, dtype, tolerance, tmp_path):
     theirs = timm_model(pool, dtype)
     torch.save(theirs.state_dict(), tmp_path / "model.pth")
-    state = released.to_ours(released.read(tmp_path / "model.pth"))
-    config = released.infer_config(state, num_heads=3)
+    state = settling.to_ours(opening.read(tmp_path / "model.pth"))
+    config = sizes.infer_config(state, num_heads=3)
     assert config.fc_norm == (pool != "cls") and config.class_token == (pool != "no token")
     model = VisionTransformer(config).to(dtype).eval()
     load_strict(model, state)
@@ -70,8 +70,8 @@ def test_torchvision(dtype, tolerance, tmp_path):
     torch.manual_seed(1)
     theirs = randomise(TorchvisionViT(16, 4, 2, 3, 24, 48, num_classes=7)).to(dtype).eval()
     save_file(theirs.state_dict(), tmp_path / "model.safetensors")
-    state = released.to_ours(released.read(tmp_path / "model.safetensors"))
-    model = VisionTransformer(released.infer_config(state, num_heads=3)).to(dtype).eval()
+    state = settling.to_ours(opening.read(tmp_path / "model.safetensors"))
+    model = VisionTransformer(sizes.infer_config(state, num_heads=3)).to(dtype).eval()
     load_strict(model, state)
     images = pictures(3, 3, 16, 16, dtype=dtype)
     close(model(images), theirs(images), tolerance)
@@ -103,8 +103,8 @@ def test_huggingface(dtype, tolerance, old):
         for new_name, old_name in OLD_NAMES.items():
             state = {name.replace(new_name, old_name): t for name, t in state.items()}
         state = {name.replace("vit.layers.", "vit.encoder.layer."): t for name, t in state.items()}
-    mine = released.to_ours(state)
-    model = VisionTransformer(released.infer_config(mine, num_heads=3)).to(dtype).eval()
+    mine = settling.to_ours(state)
+    model = VisionTransformer(sizes.infer_config(mine, num_heads=3)).to(dtype).eval()
     load_strict(model, mine)
     images = pictures(3, 3, 16, 16, dtype=dtype)
     close(model(images), theirs(pixel_values=images).logits, tolerance)
@@ -112,8 +112,8 @@ def test_huggingface(dtype, tolerance, old):
 
 def test_huggingfaces_own_epsilon_changes_little():
     theirs = huggingface_model(eps=1e-12).double()
-    mine = released.to_ours(theirs.state_dict())
-    model = VisionTransformer(released.infer_config(mine, num_heads=3)).double().eval()
+    mine = settling.to_ours(theirs.state_dict())
+    model = VisionTransformer(sizes.infer_config(mine, num_heads=3)).double().eval()
     load_strict(model, mine)
     images = pictures(3, 3, 16, 16, dtype=torch.float64)
     difference = (model(images) - theirs(pixel_values=images).logits).abs().max()
@@ -200,7 +200,7 @@ def google_arrays(seed=0, D=24, H=3, M=48, P=4, T=17, K=7, depth=2):
 
 def our_logits(arrays, images, dtype=torch.float64):
     state = layouts.from_google(arrays)
-    model = VisionTransformer(released.infer_config(state, num_heads=3)).to(dtype).eval()
+    model = VisionTransformer(sizes.infer_config(state, num_heads=3)).to(dtype).eval()
     load_strict(model, state)
     return model(torch.from_numpy(images).permute(0, 3, 1, 2).to(dtype))
 
@@ -214,7 +214,7 @@ def test_google(prefix, dtype, tolerance, tmp_path):
     arrays = google_arrays()
     np.savez(tmp_path / "model.npz", **{prefix + name: array for name, array in arrays.items()})
     expected = torch.from_numpy(google_forward(arrays, IMAGES)).to(dtype)
-    close(our_logits(released.read(tmp_path / "model.npz"), IMAGES, dtype), expected, tolerance)
+    close(our_logits(opening.read(tmp_path / "model.npz"), IMAGES, dtype), expected, tolerance)
 
 
 def as_big_vision(arrays, stacked):
@@ -312,7 +312,7 @@ def test_a_new_head_is_zero_and_the_features_stay(tmp_path):
 @few
 def test_another_resolution_changes_nothing_but_the_positions(side, rule):
     state = ours().state_dict()
-    resized, config = released.adapt(state, CONFIG, image_size=4 * side, rule=rule)
+    resized, config = fitting.adapt(state, CONFIG, image_size=4 * side, rule=rule)
     assert config.image_size == (4 * side, 4 * side) and config.num_classes == 7
     assert resized["pos_embed"].shape == (1, 1 + side * side, 24)
     assert torch.equal(resized["pos_embed"][:, 0], state["pos_embed"][:, 0])
@@ -329,9 +329,9 @@ def test_sizes_are_read_off_the_shapes():
         num_heads=2, mlp_ratio=1.5,
     )  # fmt: skip
     state = VisionTransformer(wide).state_dict()
-    assert released.infer_config(state, num_heads=2, image_size=(8, 24)) == wide
+    assert sizes.infer_config(state, num_heads=2, image_size=(8, 24)) == wide
     with pytest.raises(ValueError, match="6 patches, not a square: give trained_size"):
-        released.infer_config(state)
+        sizes.infer_config(state)
 
 
 # --- Files that are wrong, damaged or hostile ----------
@@ -426,22 +426,22 @@ def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch)
 
 def test_other_models_are_refused():
     with pytest.raises(ValueError, match="no layout known for names such as"):
-        released.to_ours({"conv1.weight": torch.zeros(1)})
+        settling.to_ours({"conv1.weight": torch.zeros(1)})
     swin = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)
     with pytest.raises(ValueError, match="no 'pos_embed': not a plain ViT"):
-        released.infer_config(released.to_ours(swin.state_dict()))
+        sizes.infer_config(settling.to_ours(swin.state_dict()))
 
 
 # --- By name ----------
 
 
-@pytest.mark.parametrize("library", released.LIBRARIES)
+@pytest.mark.parametrize("library", opening.LIBRARIES)
 def test_without_a_network_it_says_what_to_fetch(library, monkeypatch):
     def offline(name):
         raise OSError("no network")
 
     for maker in ("_from_timm", "_from_torchvision", "_from_hub"):
-        monkeypatch.setattr(released, maker, offline)
+        monkeypatch.setattr(fetching, maker, offline)
     message = f"{library}:vit could not be fetched .*no network.*give its path"
     with pytest.raises(RuntimeError, match=message):
         released.load(f"{library}:vit")
@@ -451,7 +451,7 @@ def test_a_missing_library_is_named(monkeypatch):
     def missing(name):
         raise ImportError("No module named 'timm'", name="timm")
 
-    monkeypatch.setattr(released, "_from_timm", missing)
+    monkeypatch.setattr(fetching, "_from_timm", missing)
     with pytest.raises(RuntimeError, match="needs the package 'timm': pip install timm"):
         released.load("timm:vit_base_patch16_224")
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torchvision.models.vision_transformer import VisionTransformer as TorchvisionViT
 
 from vit_teach import ViTConfig, zoo
-from vit_teach.weights import facts, files, layouts, released
+from vit_teach.weights import facts, files, fitting, layouts, settling
 
 PAGE = Path(__file__).parent.parent / "book" / "appendix" / "released_models.md"
 MODULES = (
@@ -91,7 +91,7 @@ def error_of(model, opened):
 
     Answers are scores; without a classifier of that kind, the vectors that it would read.
     """
-    opened.state, opened.config = released.adapt(
+    opened.state, opened.config = fitting.adapt(
         opened.state, opened.config, None if "head.weight" in opened.state else 1
     )
     ours = zoo.build(opened.config).double().eval()
@@ -113,7 +113,7 @@ def error_of(model, opened):
 def opens(source, model, **more):
     """``open_source``, with a new head if the model has no classifier."""
     classes = None if hasattr(model.head, "weight") else 1
-    return released.open_source(source, num_classes=classes, **more)
+    return settling.open_source(source, num_classes=classes, **more)
 
 
 @cache
@@ -326,12 +326,12 @@ def test_other_libraries_files(name, tmp_path):
     make, arguments = FILES[name]
     source, answer = make(tmp_path)
     try:
-        opened = released.open_source(source, **arguments)
+        opened = settling.open_source(source, **arguments)
     except ValueError:
         assert page_of_files()[name] == "refused"
         return
     assert page_of_files()[name] == ("with a note" if opened.notes else "exactly")
-    state, config = released.adapt(opened.state, opened.config, arguments.get("num_classes"))
+    state, config = fitting.adapt(opened.state, opened.config, arguments.get("num_classes"))
     ours = zoo.build(config).double().eval()
     files.load_strict(ours, state)
     with torch.no_grad():

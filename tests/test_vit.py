@@ -12,7 +12,7 @@ from model_tools import close, few, pictures, randomise
 
 from vit_teach.vit.embedding import sincos_1d, sincos_2d
 from vit_teach.vit.model import PRESETS, VisionTransformer, ViTConfig
-from vit_teach.weights.files import from_timm, from_torchvision, load_strict, to_timm
+from vit_teach.weights import from_timm, from_torchvision, load_strict, to_timm
 
 SMALL = ViTConfig(
     image_size=(8, 12),

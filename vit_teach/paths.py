@@ -11,6 +11,24 @@ WEIGHTS = ROOT / "data" / "weights"  # the book's own trained models
 RUNS = ROOT / "runs"  # checkpoints and logs of what is under way, never on record
 
 
+def as_path(value: str | Path, name: str) -> Path:
+    """A path given as text or as a Path; "~" is the home folder. ``name`` is the argument's.
+
+    Raises ``ValueError`` for anything else, and where there is no such home folder.
+
+    >>> as_path(5, "root")
+    Traceback (most recent call last):
+    ...
+    ValueError: root=5 must be a path: ...
+    """
+    try:
+        path = Path(value).expanduser()
+        path.exists()  # a name may be one that no system takes
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        raise ValueError(f"{name}={value!r} must be a path: {error}") from error
+    return path
+
+
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary name to write to; at the end the file gets its own name, in one step.

@@ -100,14 +100,20 @@ def config_from_dict(values: dict[str, Any]) -> Config:
     >>> config_from_dict(config_to_dict(preset("ViT-B/16"))) == preset("ViT-B/16")
     True
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"values={type(values).__name__} must be a dictionary")
     values = dict(values)
     name = values.pop("kind", None)
-    if name not in KINDS:
+    if not isinstance(name, str) or name not in KINDS:
         raise ValueError(f"kind={name!r} must be one of {tuple(KINDS)}")
     config_class = KINDS[name][0]
     _check_fields(config_class, values)
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return config_class(**values)
+    try:
+        config: Config = config_class(**values)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"values do not describe a {config_class.__name__}: {error}") from error
+    return config
 
 
 def _check_fields(config_class: type[Any], values: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ for it, ``python -m vit_teach.data cifar10`` fetches a copy. Nothing else here d
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ __all__ = [
 # ---------------------------------------------------------------------------------------------
 
 
-def load(name: str = "cifar10", split: str = "train", root: Path | None = None) -> ImageSet:
+def load(name: str = "cifar10", split: str = "train", root: str | Path | None = None) -> ImageSet:
     """Read one split of CIFAR-10 or CIFAR-100 into memory.
 
     The first time the pictures are decoded (a few seconds) and kept beside the copy, or in the
@@ -55,17 +56,20 @@ def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
     """CIFAR where a copy is present, else the built-in shapes; prints one line that says which.
 
     ``name`` is "cifar10" or "cifar100", ``split`` "train" or "test". A copy that is there but
-    damaged is an error (``DataError``), not a reason to use something else.
+    damaged is an error (``DataError``), not a reason to use something else; and so is none where
+    VIT_TEACH_DATA says that there is one (``FileNotFoundError``).
 
     >>> images = load_or_shapes("cifar10", "test")
     Data: ...
     >>> len(images.classes)
     10
     """
-    if find(name) is not None:
+    if find(name) is not None or os.environ.get("VIT_TEACH_DATA"):
         images = load(name, split)
         print(f"Data: {images.source}, {split}, {len(images):,} images.")
         return images
+    if split not in PUBLISHED[name].counts:
+        raise ValueError(f"split={split!r} must be one of {', '.join(PUBLISHED[name].counts)}")
     images = stand_in(split)
     title = PUBLISHED[name].title
     print(

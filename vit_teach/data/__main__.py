@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped. What has arrived is kept; the same command goes on from there.")
         return 130
-    except (cifar.DataError, download.DownloadError, OSError) as error:
+    except (ValueError, download.DownloadError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{source} is ready: {place}")

@@ -11,6 +11,7 @@ Readers use ``vit_teach.data.load``, which wraps ``read`` below.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -31,10 +32,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..paths import ROOT, written_whole
+from ..paths import ROOT, as_path, written_whole
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Content = tuple[Array, Array, tuple[str, ...], str]  # images, labels, class names, source
+
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"  # how such files begin
+LARGEST = 2**30  # bytes: no part of CIFAR is larger, whatever a file claims
 
 CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 CIFAR100_CLASSES = tuple(
@@ -143,10 +147,13 @@ def _inspect(images: Array, labels: Array, name: str, split: str) -> bool:
     count, classes = facts.counts[split], len(facts.classes)
     if images.shape != (count, 3, 32, 32):
         raise DataError(f"it holds {len(images):,} images, {facts.title} {split} has {count:,}")
-    if labels.min() < 0:
-        raise DataError(f"it has the label {labels.min()}")
+    if labels.shape != (count,) or not 0 <= labels.min() <= labels.max() < classes:
+        raise DataError(
+            f"it has {labels.size:,} labels from {labels.min()} to {labels.max()}, "
+            f"{facts.title} {split} has {count:,} from 0 to {classes - 1}"
+        )
     per_class = np.bincount(labels, minlength=classes)
-    if len(per_class) != classes or np.any(per_class != count // classes):
+    if np.any(per_class != count // classes):
         raise DataError(
             f"its classes hold {per_class.min()} to {per_class.max()} images, "
             f"each should hold {count // classes}"
@@ -194,13 +201,13 @@ def data_folder() -> Path:
     True
     """
     if os.environ.get("VIT_TEACH_DATA"):
-        return Path(os.environ["VIT_TEACH_DATA"]).expanduser()
+        return as_path(os.environ["VIT_TEACH_DATA"], "VIT_TEACH_DATA")
     if (ROOT / "pyproject.toml").exists():
         return ROOT / "data"
     return Path.cwd() / "data"
 
 
-def find(name: str = "cifar10", root: Path | None = None) -> Path | None:
+def find(name: str = "cifar10", root: str | Path | None = None) -> Path | None:
     """Where a copy of a data set lies: its folder, or its official archive; None if there is none.
 
     ``name`` is "cifar10" or "cifar100", ``root`` the folder to look in (None: ``data_folder()``).
@@ -218,9 +225,13 @@ def find(name: str = "cifar10", root: Path | None = None) -> Path | None:
     return best if held[best] else None
 
 
-def _places(name: str, root: Path | None) -> list[Path]:
+def _root(root: str | Path | None) -> Path:
+    return data_folder() if root is None else as_path(root, "root")
+
+
+def _places(name: str, root: str | Path | None) -> list[Path]:
     """Every place where a copy may lie, the best first."""
-    facts, root = _published(name), data_folder() if root is None else root
+    facts, root = _published(name), _root(root)
     official = [root / name / facts.folder, root / facts.folder]
     parquet = [root / name, root / name / "plain_text", root / name / name]
     return official + parquet + [root / name / facts.archive, root / facts.archive]
@@ -244,13 +255,25 @@ def _advice(name: str) -> str:
     )
 
 
-def _missing(name: str, split: str, root: Path | None) -> str:
+def _missing(name: str, split: str, root: str | Path | None) -> str:
     """Why there is nothing to load, and what to do about it."""
-    facts, root = _published(name), data_folder() if root is None else root
+    facts, told = _published(name), root is None and os.environ.get("VIT_TEACH_DATA")
+    root = _root(root).absolute()
     fetch = f"`python -m vit_teach.data {name}`"
+    origin = ", which VIT_TEACH_DATA names," if told else ""
     if not root.is_dir():
-        return f"the data folder {root} does not exist. {fetch} makes it and fetches {facts.title}."
+        return (
+            f"the data folder {root}{origin} does not exist. {fetch} makes it and fetches "
+            f"{facts.title}."
+        )
+    if root.name in (name, facts.folder) and find(name, root.parent) is not None:
+        return f"{facts.title} lies in {root.parent}: give that folder, not {root}{origin[:-1]}."
     for place in _places(name, root):
+        if place.name == facts.folder and (place / facts.folder).is_dir():
+            return (
+                f"the files of {facts.title} seem to lie one folder too deep: move "
+                f"{place / facts.folder} to where {place} is now."
+            )
         lost = [file for file in facts.files[split] if not (place / file).is_file()]
         if place.name == facts.folder and place.is_dir():
             return f"{place} is incomplete: it lacks {', '.join(lost)}. {_advice(name)}"
@@ -258,8 +281,9 @@ def _missing(name: str, split: str, root: Path | None) -> str:
     if unfinished:
         return f"{facts.title} is half downloaded: {unfinished[0]}. {fetch} goes on from there."
     return (
-        f"there is no {facts.title} ({split}) in {root}. {fetch} fetches it, or set "
-        f"VIT_TEACH_DATA to the folder that holds {name}/."
+        f"there is no {facts.title} ({split}) in {root}{origin} as {facts.folder}/, "
+        f"{facts.archive} or {name}/{split}-*.parquet. {fetch} fetches it, or set VIT_TEACH_DATA "
+        f"to the folder that holds {name}/."
     )
 
 
@@ -268,7 +292,7 @@ def _missing(name: str, split: str, root: Path | None) -> str:
 # ---------------------------------------------------------------------------------------------
 
 
-def read(name: str, split: str, root: Path | None = None) -> Content:
+def read(name: str, split: str, root: str | Path | None = None) -> Content:
     """One split, from the cache of decoded pictures or, the first time, from the copy itself.
 
     ``name`` is "cifar10" or "cifar100", ``split`` "train" or "test", ``root`` the folder to look in
@@ -290,10 +314,11 @@ def read(name: str, split: str, root: Path | None = None) -> Content:
         raise FileNotFoundError(_missing(name, split, root))
     stamp = json.dumps([[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files])
     cache = _cache_file(place, name, split)
-    content = _read_cache(cache, stamp)
+    content = _read_cache(cache, stamp, _published(name), split) if cache else None
     if content is None:
         content = read_files(files, name, split)
-        _write_cache(cache, stamp, *content)
+        if cache:
+            _write_cache(cache, stamp, *content)
     return content
 
 
@@ -338,28 +363,51 @@ def _read_parquet(files: list[Path], name: str) -> tuple[Array, Array, tuple[str
             f"reading {files[0]} needs the package pyarrow: `pip install pyarrow`"
         ) from error
     facts = _published(name)
-    encoded, labels, classes = [], [], facts.classes
+    encoded: list[bytes] = []
+    labels, classes = [], facts.classes
     for file in files:
         try:
-            table = pyarrow.parquet.read_table(file)
+            _check_size(pyarrow.parquet.read_metadata(file))
+            table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
             image_column = "img" if "img" in table.column_names else "image"
-            encoded += pyarrow.compute.struct_field(table[image_column], "bytes").to_pylist()
-            labels.append(table[facts.label_parquet].to_numpy().astype(np.int64))
-        except (OSError, KeyError, pyarrow.ArrowException) as error:
+            pictures = pyarrow.compute.struct_field(table[image_column], "bytes")
+            column = table[facts.label_parquet]
+            if pictures.null_count or column.null_count:
+                raise ValueError("a picture or a label is missing")
+            if not pyarrow.types.is_integer(column.type):
+                raise ValueError(f"its labels are {column.type}, not integers")
+            encoded += pictures.to_pylist()
+            labels.append(column.to_numpy().astype(np.int64))
+        except (OSError, LookupError, TypeError, ValueError, pyarrow.ArrowException) as error:
             raise DataError(f"{file.name} is truncated or not CIFAR parquet ({error})") from error
         classes = _classes_in(table.schema.metadata or {}, facts)
-    jpeg = any(data[:2] == b"\xff\xd8" for data in encoded)
+    if not all(isinstance(data, bytes) for data in encoded):
+        raise DataError(f"{files[0].name} holds pictures that are no bytes")
+    jpeg = any(data[:2] == JPEG for data in encoded)
     return decode(encoded), np.concatenate(labels), classes, jpeg
 
 
+def _check_size(metadata: Any) -> None:
+    """Raise ``ValueError`` for a parquet file that would unpack to far more than CIFAR holds."""
+    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if metadata.num_rows > 10**6 or size > LARGEST:
+        raise ValueError(f"it claims {metadata.num_rows:,} rows in {size:,} bytes")
+
+
 def _classes_in(metadata: dict[bytes, bytes], facts: Published) -> tuple[str, ...]:
-    """The class names that the hub writes into a parquet file, else the usual ones."""
+    """The class names that the hub writes into a parquet file, the usual ones where there are none.
+
+    Raises ``DataError`` for other than one name for each class.
+    """
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        names = tuple(features[facts.label_parquet]["names"])
-    except (KeyError, TypeError, ValueError):
+        names = features[facts.label_parquet]["names"]
+    except (KeyError, TypeError, ValueError, RecursionError):
         return facts.classes
-    return names if len(names) == len(facts.classes) else facts.classes
+    good = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not good or len(set(names)) != len(names) or len(names) != len(facts.classes):
+        raise DataError(f"its class names are not {len(facts.classes)} different ones")
+    return tuple(names)
 
 
 def decode(encoded: list[bytes]) -> Array:
@@ -376,10 +424,13 @@ def decode(encoded: list[bytes]) -> Array:
     def decode_range(numbers: range) -> None:
         for i in numbers:
             try:
-                check_png(encoded[i])
-                images[i] = decode_one(encoded[i])  # (3, 32, 32)
-            except (RuntimeError, OSError, ValueError, TypeError) as error:
-                reason = str(error).splitlines()[0]
+                check_picture(encoded[i])
+                image = decode_one(encoded[i])  # (3, 32, 32)
+                if image.shape != images.shape[1:]:
+                    raise ValueError(f"it is {tuple(image.shape)}, not (3, 32, 32)")
+                images[i] = image
+            except (RuntimeError, OSError, ValueError, TypeError, SyntaxError) as error:
+                reason = (str(error) or type(error).__name__).splitlines()[0]
                 raise DataError(f"picture {i} cannot be decoded ({reason})") from error
 
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
@@ -388,19 +439,38 @@ def decode(encoded: list[bytes]) -> Array:
     return images.numpy()
 
 
-def check_png(data: bytes, size: int = 32) -> None:
-    """Compare the checksums of a PNG picture of ``size`` x ``size``; another kind of file passes.
+def check_picture(data: bytes, size: int = 32) -> None:
+    """Look at a PNG or JPEG picture of ``size`` x ``size`` before a decoder does.
 
-    The fast decoder trusts its input: one damaged bit can end the process. Raises ``ValueError``
-    for a PNG that is damaged, cut off, or of another size.
+    The fast decoder trusts its input: one damaged bit can end the process, or take any amount of
+    memory. Raises ``ValueError`` for a PNG whose checksums are wrong, a file that says another
+    size, or one of another kind.
 
-    >>> check_png(b"\\x89PNG\\r\\n\\x1a\\n" + b"too short")
+    >>> check_picture(b"\\x89PNG\\r\\n\\x1a\\n" + b"too short")
     Traceback (most recent call last):
     ...
     ValueError: the PNG file is damaged
     """
-    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return
+    if data.startswith(PNG):
+        sizes = check_png(data)
+    elif data.startswith(JPEG):
+        sizes = _jpeg_size(data)
+    else:
+        raise ValueError("it is neither PNG nor JPEG")
+    if sizes != (size, size):
+        raise ValueError(f"the picture is of size {sizes}, not {size} x {size}")
+
+
+def check_png(data: bytes) -> tuple[int, ...]:
+    """Compare the checksums in a PNG and return its (width, height).
+
+    Raises ``ValueError`` if it is damaged or cut off.
+
+    >>> check_png(PNG)
+    Traceback (most recent call last):
+    ...
+    ValueError: the PNG file is damaged
+    """
     position, kind = 8, b""
     sizes: tuple[int, ...] = ()
     while kind != b"IEND":
@@ -414,8 +484,26 @@ def check_png(data: bytes, size: int = 32) -> None:
         if kind == b"IHDR":
             sizes = struct.unpack(">II", data[position + 8 : position + 16])
         position = end
-    if sizes != (size, size):
-        raise ValueError(f"the PNG file is of size {sizes}, not {size} x {size}")
+    return sizes
+
+
+def _jpeg_size(data: bytes) -> tuple[int, ...]:
+    """The (width, height) of a JPEG: all of its frames must say the same."""
+    position, sizes = 2, set()
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        kind, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # a frame begins
+            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
+            sizes.add((width, height))
+        if kind == 0xFF or kind == 0x01 or 0xD0 <= kind <= 0xD8:  # no length behind it
+            position += 1 if kind == 0xFF else 2
+        elif kind == 0xDA:  # the pixels begin
+            break
+        else:
+            position += 2 + length
+    if len(sizes) != 1:
+        raise ValueError("the JPEG file is damaged")
+    return sizes.pop()
 
 
 def _decoder() -> tuple[Callable[[bytes], torch.Tensor], int]:
@@ -444,11 +532,17 @@ def _decoder() -> tuple[Callable[[bytes], torch.Tensor], int]:
         return decode_one, 2
 
 
+def _empty_array(_kind: object, _shape: object, _dtype: object) -> Array:
+    """What a pickle fills with an array's bytes: of no size, whatever size it asks for."""
+    return np.empty(0, np.uint8)
+
+
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles numpy arrays, bytes and plain containers; refuses to call anything else.
 
     A pickle is a program: ``pickle.load`` runs whatever its author wrote. The official CIFAR
-    files need four names, and this class knows no others.
+    files need four names, and this class knows no others. An array's memory is taken only for
+    bytes that the file has.
     """
 
     allowed = {
@@ -462,7 +556,9 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
             raise DataError(f"it asks to run {module}.{name}, which was not done")
-        return super().find_class(module, name)
+        if name == "_reconstruct":
+            return _empty_array
+        return None if name == "ndarray" else super().find_class(module, name)
 
 
 def _unpickle(data: bytes, file: str) -> dict[bytes, Any]:
@@ -483,9 +579,12 @@ def _read_official(
     for file, data in contents.items():
         batch = _unpickle(data, file)
         try:
-            images.append(np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32))
-            labels.append(np.asarray(batch[facts.label.encode()], np.int64))
-        except (KeyError, TypeError, ValueError) as error:
+            pixels, numbers = batch[b"data"], np.asarray(batch[facts.label.encode()])
+            if pixels.dtype != np.uint8 or numbers.dtype.kind != "i":
+                raise ValueError(f"pixels are {pixels.dtype}, labels {numbers.dtype}")
+            images.append(pixels.reshape(-1, 3, 32, 32))
+            labels.append(numbers.astype(np.int64))
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"{file} is not a CIFAR file ({error})") from error
     genuine = all(
         hashlib.md5(data, usedforsecurity=False).hexdigest() == facts.files[split][file]
@@ -499,15 +598,20 @@ def _members(files: list[Path], facts: Published, split: str) -> dict[str, bytes
     try:
         if not files[0].name.startswith(facts.archive):
             return {file.name: file.read_bytes() for file in files}
-        with tarfile.open(files[0], "r:gz") as archive:
+        with gzip.open(files[0]) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             contents = {}
             for file in facts.files[split]:
-                member = archive.extractfile(f"{facts.folder}/{file}")
-                if member is None:
-                    raise ValueError(f"{file} is not a file")
+                entry = archive.getmember(f"{facts.folder}/{file}")
+                member = archive.extractfile(entry) if entry.isreg() else None
+                if member is None or entry.size > LARGEST:
+                    raise ValueError(f"{file} is not a file, or too large")
                 contents[file] = member.read()
+            while stream.read(2**20):  # to the end: there lies gzip's checksum
+                if stream.tell() > LARGEST:
+                    raise ValueError("it unpacks to far more than CIFAR")
             return contents
-    except (OSError, EOFError, KeyError, tarfile.TarError, ValueError) as error:
+    except (OSError, EOFError, LookupError, TypeError, AttributeError, RecursionError,
+            tarfile.TarError, zlib.error, ValueError, OverflowError) as error:  # fmt: skip
         raise DataError(f"it is truncated or cannot be read ({error})") from error
 
 
@@ -516,28 +620,46 @@ def _members(files: list[Path], facts: Published, split: str) -> dict[str, bytes
 # ---------------------------------------------------------------------------------------------
 
 
-def _cache_file(place: Path, name: str, split: str) -> Path:
-    """Where the decoded pictures are kept: beside the copy, else in the user's cache folder."""
+def _cache_file(place: Path, name: str, split: str) -> Path | None:
+    """Where the decoded pictures are kept: beside the copy, else in the user's cache folder.
+
+    None where the user has no home folder.
+    """
     folder = place if place.is_dir() else place.parent
     # A folder without any write permission is meant to stay as it is, even for the superuser.
     if folder.stat().st_mode & 0o222 and os.access(folder, os.W_OK):
         return folder / "decoded" / f"{name}-{split}.npz"
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
     key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     return base / "vit_teach" / f"{name}-{split}-{key}.npz"
 
 
-def _read_cache(cache: Path, stamp: str) -> Content | None:
+def _read_cache(cache: Path, stamp: str, facts: Published, split: str) -> Content | None:
     """What ``_write_cache`` wrote, or None if it is absent, damaged or of other source files."""
+    count, classes = facts.counts[split], len(facts.classes)
     try:
+        with zipfile.ZipFile(cache) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+                return None
         with np.load(cache, allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
             if about["stamp"] != stamp:
                 return None
             # The zip format keeps a checksum of each array, so damage raises BadZipFile here.
-            return stored["images"], stored["labels"], tuple(about["classes"]), about["source"]
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+            images, labels = stored["images"], stored["labels"]
+            names, source = tuple(about["classes"]), str(about["source"])
+    except Exception:  # numpy's reader raises nearly any exception on damage
         return None
+    sound = isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)
+    sound = sound and images.dtype == np.uint8 and images.shape == (count, 3, 32, 32)
+    sound = sound and labels.dtype == np.int64 and labels.shape == (count,)
+    sound = sound and len(names) == classes and all(isinstance(name, str) for name in names)
+    sound = sound and bool(np.all((labels >= 0) & (labels < classes)))
+    balanced = sound and np.all(np.bincount(labels, minlength=classes) == count // classes)
+    return (images, labels, names, source) if balanced else None
 
 
 def _write_cache(

@@ -5,6 +5,7 @@ June 2026 (https://github.com/pytorch/vision/issues/9536), and is asked last. A 
 under a name that ends in .part, and a transfer that was cut goes on from there. Only a file that
 has passed its check gets its real name: the official archive by its md5, parquet files by number
 of images, class balance and pixel statistics. A file that is already there is never overwritten.
+Only web servers are asked, and one that leads from https to anything else is not followed.
 
 Other sources: `--mirror URL`, or the environment variable VIT_TEACH_MIRROR with one or more URLs
 separated by spaces. A URL that ends in .tar.gz is taken for the official archive, any other for a
@@ -13,6 +14,7 @@ folder that holds `train-00000-of-00001.parquet` and `test-00000-of-00001.parque
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import os
@@ -20,13 +22,16 @@ import re
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from ..paths import as_path
 from . import cifar
 
 SOURCES = {
@@ -54,8 +59,15 @@ ATTEMPTS = 3  # cut connections in a row, without a new byte, before a source is
 PAUSE = 2.0  # seconds before the first new attempt; doubled each time
 
 
+OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+
+
 class DownloadError(RuntimeError):
     """A source did not deliver. The message says why."""
+
+
+class DiskError(DownloadError):
+    """What arrived cannot be written: another source would not help."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,9 @@ class Item:
         return self.target.with_name(f"{self.target.name}.{mark}.part")
 
 
-def download(name: str, folder: Path | None = None, mirrors: list[str] | None = None) -> Path:
+def download(
+    name: str, folder: str | Path | None = None, mirrors: Sequence[str] | None = None
+) -> Path:
     """Fetch a data set unless a good copy is there.
 
     Args:
@@ -99,7 +113,9 @@ def download(name: str, folder: Path | None = None, mirrors: list[str] | None = 
     """
     if name not in SOURCES:
         raise ValueError(f"name={name!r} must be one of {', '.join(SOURCES)}")
-    folder = cifar.data_folder() if folder is None else folder
+    folder = cifar.data_folder() if folder is None else as_path(folder, "folder")
+    if isinstance(mirrors, str) or not all(isinstance(url, str) for url in mirrors or ()):
+        raise ValueError(f"mirrors={mirrors!r} must be a list of URLs")
     if _complete(name, folder):
         return _found(name, folder)
     tried = []
@@ -108,6 +124,8 @@ def download(name: str, folder: Path | None = None, mirrors: list[str] | None = 
         try:
             for item in _items(name, source, folder / name):
                 _obtain(name, item)
+        except DiskError:
+            raise
         except (DownloadError, OSError) as error:
             print(f"  did not work: {error}", flush=True)
             tried.append(f"  {source}: {error}")
@@ -206,7 +224,11 @@ def _fetch(url: str, part: Path) -> bool:
             if error.code < 500:  # the server's answer will not change
                 raise DownloadError(f"the server says {error.code} {error.reason}") from error
             reason = f"the server says {error.code} {error.reason}"
+        except (http.client.InvalidURL, ValueError, OverflowError) as error:
+            raise DownloadError(f"this is no URL, or the answer no HTTP: {error}") from error
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            if error_number(error) in OUR_DISK:
+                raise DiskError(f"{part} cannot be written: {error}") from error
             if isinstance(error, OSError) and error.filename:  # our disk, not the network
                 raise
             reason = str(getattr(error, "reason", error)) or type(error).__name__
@@ -218,15 +240,49 @@ def _fetch(url: str, part: Path) -> bool:
         time.sleep(PAUSE * 2 ** (failures - 1))
 
 
+def error_number(error: BaseException) -> int | None:
+    """The system's number of an error, if it has one.
+
+    >>> error_number(OSError(28, "No space left on device"))
+    28
+    """
+    return getattr(error, "errno", None)
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another place, says so, and never from https to anything else.
+
+    >>> Redirects().max_redirections
+    10
+    """
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The next request; ``DownloadError`` if it would leave https, or the web."""
+        old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if new.scheme != "https" and new.scheme != old.scheme:
+            raise DownloadError(f"the server leads from {old.scheme} to {newurl}: not followed")
+        if new.hostname != old.hostname:
+            print(f"  {old.hostname} leads to {new.hostname}", flush=True)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open(url: str, headers: dict[str, str]) -> Any:
+    """Ask a web server; no other kind of URL is opened."""
+    if urllib.parse.urlsplit(url).scheme not in ("https", "http"):
+        raise DownloadError(f"{url!r} must begin with https://")
+    request = urllib.request.Request(url, headers=headers)
+    return urllib.request.build_opener(Redirects).open(request, timeout=TIMEOUT)
+
+
 def _transfer(url: str, part: Path, have: int) -> bool:
     """One connection: append to `part`, which holds `have` bytes. True if the file is complete."""
     headers = {"User-Agent": "vit-teach", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=TIMEOUT
-        )
+        response = _open(url, headers)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
             raise
@@ -242,6 +298,8 @@ def _transfer(url: str, part: Path, have: int) -> bool:
             raise DownloadError("the server sends another part of the file than was asked for")
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
+        if total is not None and not have <= total <= cifar.LARGEST:
+            raise DownloadError(f"the server names a length of {length[:20]} bytes")
         with open(part, "ab" if have else "wb") as file:
             received = _pour(response, file, have, total)
     return total is None or received == total
@@ -258,7 +316,7 @@ def _pour(response: http.client.HTTPResponse, file: BinaryIO, have: int, total: 
     bar = {"total": total, "initial": have, "unit": "B", "unit_scale": True, "mininterval": pause}
     with tqdm(**bar) as progress:
         try:
-            while chunk := response.read(CHUNK):
+            while chunk := response.read1(CHUNK):  # what is there: a cut loses nothing
                 file.write(chunk)
                 progress.update(len(chunk))
         except http.client.IncompleteRead as error:
@@ -277,11 +335,12 @@ def _failure(name: str, folder: Path, tried: list[str]) -> str:
     """What was tried, and how to get the data without this command."""
     facts = cifar.PUBLISHED[name]
     place = folder / name
+    kept = "What has arrived so far is kept; the same command goes on from there."
     return "\n".join(
         [
             f"{facts.title} could not be fetched. Tried:",
             *tried,
-            "What has arrived so far is kept; the same command goes on from there.",
+            *([kept] if any(place.glob("*.part")) else []),
             f"By hand: download {facts.archive} (or the two parquet files of {PAGES[name]})",
             f"with a browser or on another machine, put it into {place} and do not unpack it.",
             f"Another source: python -m vit_teach.data {name} --mirror URL",

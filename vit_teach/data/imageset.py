@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from .cifar import PUBLISHED
 # Pixel statistics of the CIFAR-10 training images, as fractions of 255, one number per channel
 # (red, green, blue). They are the usual constants for 32 x 32 training from scratch.
 MEAN, STD = PUBLISHED["cifar10"].pixels["train"]
+ROUNDING = 1e-3  # how far past 0 and 1 a float image may go
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,8 @@ def normalise(
 
     Takes uint8 (0..255, divided by 255 first) or float (0..1 already). The constants are those of
     CIFAR-10 unless you pass others. Any constants near the data's own do; what matters is to use
-    the same ones in training and afterwards. Raises ``ValueError`` for another shape or type.
+    the same ones in training and afterwards. Raises ``ValueError`` for another shape or type, for
+    float images outside 0..1, and unless there is a mean and a positive deviation for each colour.
 
     >>> normalise(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3).max()
     tensor(1.)
@@ -145,6 +148,25 @@ def normalise(
         images = images.float() / 255
     elif not images.is_floating_point():
         raise ValueError(f"images of type {images.dtype} must be uint8 or float")
-    centre = torch.tensor(mean, device=images.device).view(3, 1, 1)
-    spread = torch.tensor(std, device=images.device).view(3, 1, 1)
+    elif images.numel():
+        low, high = (value.item() for value in images.aminmax())
+        if not -ROUNDING <= low <= high <= 1 + ROUNDING:
+            raise ValueError(
+                f"images={low:g}..{high:g} must lie in 0..1 as floats: divide bytes by 255, and "
+                "normalise only once"
+            )
+    _check_colours("mean", mean, -math.inf)
+    _check_colours("std", std, 0)
+    centre = torch.tensor(mean, device=images.device).view(-1, 1, 1)
+    spread = torch.tensor(std, device=images.device).view(-1, 1, 1)
     return (images - centre) / spread  # (B, 3, H, W)
+
+
+def _check_colours(name: str, values: Sequence[float], above: float) -> None:
+    """Raise ``ValueError`` unless there are one or three finite numbers, each greater than that."""
+    numbers = list(values) if isinstance(values, (list, tuple, torch.Tensor)) else []
+    if len(numbers) not in (1, 3) or not all(
+        isinstance(v, (int, float, torch.Tensor)) and above < float(v) < math.inf for v in numbers
+    ):
+        rule = "positive numbers" if above == 0 else "finite numbers"
+        raise ValueError(f"{name}={values!r} must be {rule}, one for each of three colours")

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from .. import weights, zoo
-from ..data.imageset import MEAN, STD, normalise
+from ..data.imageset import normalise
 from ..data.pictures import fit, read_picture
 from ..vit.model import VisionTransformer, ViTConfig
 from ..vit.patches import to_pair
+from ..weights import normalisation_of
 from .attention import (
     attention_distance,
     collect,
@@ -55,6 +56,8 @@ def with_controls(
     ['trained', 'shuffled labels', 'untrained']
     """
     trained, other = weights.recorded(name), weights.recorded(shuffled)
+    if not isinstance(trained, VisionTransformer) or not isinstance(other, VisionTransformer):
+        raise ValueError(f"name={name!r} and shuffled={shuffled!r} must be Vision Transformers")
     if other.config != trained.config:
         raise ValueError(f"shuffled={shuffled!r} must have the configuration of {name!r}")
     return {"trained": trained, "shuffled labels": other, "untrained": untrained_twin(trained)}
@@ -70,7 +73,9 @@ def fit_picture(source: str | Path | Tensor, config: ViTConfig) -> Tensor:
     torch.Size([3, 32, 32])
     """
     if isinstance(source, (str, Path)):
-        return read_picture(Path(source), to_pair(config.image_size))
+        return read_picture(source, to_pair(config.image_size))
+    if not isinstance(source, Tensor):
+        raise ValueError(f"source={source!r} must be a file or a uint8 tensor (3, H, W)")
     if source.dtype != torch.uint8 or source.ndim != 3 or len(source) != 3:
         kind = f"{source.dtype} of shape {tuple(source.shape)}"
         raise ValueError(f"source is {kind}, it must be a file or a uint8 tensor (3, H, W)")
@@ -109,18 +114,36 @@ class Findings:
     outliers: Tensor
 
 
+def check_images(model: VisionTransformer, images: Tensor) -> None:
+    """Raise ``ValueError`` unless ``images`` (B, C, H, W) are of the model's colours and size.
+
+    >>> check_images(zoo.build(zoo.preset("CIFAR-ViT-Nano")), torch.zeros(1, 3, 32, 32))
+    """
+    config = model.config
+    wanted = (config.in_channels, *to_pair(config.image_size))
+    if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
+        more = ""
+        if images.ndim == 4 and images.shape[1] != config.in_channels:
+            more = f": vt.weights.load(..., in_channels={images.shape[1]}) changes the colours"
+        raise ValueError(
+            f"pictures of shape {tuple(images.shape)} must be (B, {', '.join(map(str, wanted))}) "
+            f"for this model{more}"
+        )
+
+
 def examine(
     model: VisionTransformer,
     pictures: str | Path | Tensor,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Findings:
     """Every measure of this module on any ViT or hybrid, by one call; returns :class:`Findings`.
 
     ``pictures`` are images (B, C, H, W) as the model takes them (float), or a picture of yours, a
     file or a uint8 tensor (3, H, W), which is resized and normalised with ``mean`` and ``std``
-    (CIFAR's for the book's models; (0.5, 0.5, 0.5) twice for Google's weights). Keeps all weights:
-    for many pictures take :func:`distances`. Raises ``ValueError`` for another kind of model.
+    (None: as the model's own pictures were, :func:`vit_teach.weights.normalisation_of`). Keeps all
+    weights: for many pictures take :func:`distances`. Raises ``ValueError`` for another kind of
+    model, or pictures of other colours than it takes.
 
     >>> picture = torch.zeros(3, 50, 40, dtype=torch.uint8)
     >>> examine(zoo.build(zoo.preset("CIFAR-Hybrid-Nano")), picture).distance.shape
@@ -129,7 +152,13 @@ def examine(
     if isinstance(pictures, Tensor) and pictures.is_floating_point():
         images = pictures  # (B, C, H, W)
     else:
-        images = normalise(fit_picture(pictures, model.config)[None], mean, std)
+        own = normalisation_of(model)
+        images = normalise(
+            fit_picture(pictures, model.config)[None],
+            own[0] if mean is None else mean,
+            own[1] if std is None else std,
+        )
+    check_images(model, images)
     weights, config = collect(model, images), model.config
     norms = token_norms(model, images)
     return Findings(

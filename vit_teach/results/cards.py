@@ -329,6 +329,11 @@ def recorded(experiment: str) -> list[dict[str, Any]]:
     >>> {card["experiment"] for card in recorded("train")}
     {'train'}
     """
+    if not RESULTS.is_dir():
+        raise FileNotFoundError(
+            f"no recorded cards in {RESULTS}: they lie in the book's repository, and this package "
+            "is installed without it"
+        )
     read_cards(RESULTS / experiment)  # names what is missing or not valid
     paths = sorted((RESULTS / experiment).rglob("*.json"))
     return [read_named_card(path, experiment, path.stem) for path in paths]
@@ -367,6 +372,6 @@ def _checked(path: str, *_stamp: int) -> dict[str, Any]:
         if not isinstance(card, dict):
             raise ValueError(f"card: a {type(card).__name__} must be an object")
         validate(card)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a valid result card: {error}") from error
     return card

@@ -13,13 +13,14 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import torch
+from torch import nn
 
 from .. import cost, data, results, weights, zoo
 from ..data.drawn import stand_in
 from ..paths import written_whole
 from . import parallel
 from .card import card_of_run
-from .config import TrainConfig
+from .config import History, TrainConfig
 from .evaluation import evaluate
 from .loop import train
 
@@ -108,7 +109,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def load_sets(name: str, validation: int, seed: int = 0) -> tuple[ImageSet, ImageSet, ImageSet]:
     """The (training, validation, test) ``ImageSet`` of a data set by name, or of a folder.
 
-    Raises ``ValueError`` if there is no such data set.
+    Raises ``ValueError`` if there is no such data set, or too few pictures in a folder.
 
     >>> [len(images) for images in load_sets("shapes", 1000)]
     [9000, 1000, 2000]
@@ -117,10 +118,33 @@ def load_sets(name: str, validation: int, seed: int = 0) -> tuple[ImageSet, Imag
         full, test = stand_in("train"), stand_in("test")
     elif name in ("cifar10", "cifar100"):
         full, test = data.load(name, "train"), data.load(name, "test")
+    elif not Path(name).expanduser().is_dir():
+        raise ValueError(
+            f"dataset={name!r} must be cifar10, cifar100, shapes or the path of a folder"
+        )
     else:
-        everything = data.folder(name)
-        full, test = everything.hold_out(max(1, len(everything) // 5), seed=seed)
+        return _split_folder(data.folder(name), name, validation, seed)
     return (*full.hold_out(min(validation, len(full) // 5), seed=seed), test)
+
+
+def _split_folder(
+    everything: ImageSet, name: str, validation: int, seed: int
+) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """Own pictures as (training, validation, test) sets: a fifth each to the last two, or less."""
+    if len(everything.classes) < 2:
+        raise ValueError(f"dataset={name!r} has one class: there is nothing to tell it from")
+    if len(everything) < 6:
+        raise ValueError(
+            f"dataset={name!r} holds {len(everything)} pictures: at least 6 are needed, for some "
+            "are held out for validation and some for the test"
+        )
+    full, test = everything.hold_out(max(1, len(everything) // 5), seed=seed)
+    training, held = full.hold_out(min(validation, len(full) // 5), seed=seed)
+    counts = training.labels.bincount(minlength=len(training.classes))
+    if counts.min() == 0:
+        lost = training.classes[int(counts.argmin())]
+        raise ValueError(f"dataset={name!r} has too few pictures of {lost!r} to train on: add some")
+    return training, held, test
 
 
 def with_shuffled_labels(image_set: ImageSet, seed: int = 0) -> ImageSet:
@@ -190,32 +214,41 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     zoo.preset(options.preset)  # a wrong name is an error before the data are read
     first = parallel.rank() == 0  # of several processes one writes and prints
     options.out = checked_folder(options.out) if first else options.out
-    command = command_of(arguments)
     train_set, validation_set, test_set = load_sets(options.dataset, options.validation)
     if options.shuffle_labels:
         train_set = with_shuffled_labels(train_set, options.seed)
     model_config = zoo.preset(options.preset, num_classes=len(train_set.classes))
     torch.manual_seed(options.seed)
     model = zoo.build(model_config)
-    print_once = print if first else lambda *_, **__: None
-    print_once(
-        f"{options.preset}: {cost.parameters(model_config):,} parameters, "
-        f"{cost.macs(model_config) / 1e6:.0f} million MACs per image\n"
-        f"{train_set.source}: {len(train_set):,} training, {len(validation_set):,} validation, "
-        f"{len(test_set):,} test images",
-        flush=True,
-    )
+    if first:
+        print(
+            f"{options.preset}: {cost.parameters(model_config):,} parameters, "
+            f"{cost.macs(model_config) / 1e6:.0f} million MACs per image\n"
+            f"{train_set.source}: {len(train_set):,} training, {len(validation_set):,} "
+            f"validation, {len(test_set):,} test images",
+            flush=True,
+        )
     best, history = train(
         model, train_set, validation_set, config, folder=options.out, quiet=not first
     )
-    if not first:
-        return 0
+    if first:
+        record(options, command_of(arguments), config, best, history, train_set, test_set)
+    return 0
+
+
+def record(
+    options: argparse.Namespace,
+    command: str,
+    config: TrainConfig,
+    best: nn.Module,
+    history: History,
+    train_set: ImageSet,
+    test_set: ImageSet,
+) -> None:
+    """Look at the test images once; write the weights, then the card."""
     val_accuracy, val_loss = history.kept["val_accuracy"], history.kept["val_loss"]
     test_accuracy, test_loss = evaluate(best, test_set, precision=history.precision)
-    metrics = {
-        "val_accuracy": val_accuracy, "val_loss": val_loss,
-        "test_accuracy": test_accuracy, "test_loss": test_loss, "test_n": len(test_set),
-    }  # fmt: skip
+    model_config = zoo.preset(options.preset, num_classes=len(train_set.classes))
     card = card_of_run(
         "control" if options.shuffle_labels else "train",
         options.out.name,
@@ -226,12 +259,14 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         train_set=train_set,
         history=history,
         command=command,
-        metrics=metrics,
-    )
+        metrics={
+            "val_accuracy": val_accuracy, "val_loss": val_loss,
+            "test_accuracy": test_accuracy, "test_loss": test_loss, "test_n": len(test_set),
+        },
+    )  # fmt: skip
     weights.save(
         best, options.out / "weights.safetensors", half=True, preset=options.preset,
-        data=train_set.source, classes=list(train_set.classes), mean=data.MEAN, std=data.STD,
-        test_accuracy=test_accuracy, steps=history.steps, seed=options.seed,
+        data=train_set.source, test_accuracy=test_accuracy, steps=history.steps, seed=options.seed,
     )  # fmt: skip
     results.write_card(card, options.out / "card.json")  # last: a card says that all is there
     print(
@@ -239,7 +274,6 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         f"{history.steps:,} steps in {history.seconds / 60:.1f} minutes\n"
         f"written: {options.out}/card.json, {options.out}/weights.safetensors"
     )
-    return 0
 
 
 def checked_folder(path: Path) -> Path:

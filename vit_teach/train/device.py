@@ -32,8 +32,10 @@ def pick_device(name: str = "auto") -> torch.device:
         name = next((kind for kind, there in present.items() if there()), "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"device={name!r} must be 'auto', 'cpu', 'cuda' or 'mps'") from error
+    if device.type != "cpu" and device.type not in present:
+        raise ValueError(f"device={name!r} must be 'auto', 'cpu', 'cuda' or 'mps'")
     if device.type in present and not present[device.type]():
         raise ValueError(f"device={name!r} is not available on this machine: use 'auto' or 'cpu'")
     return device

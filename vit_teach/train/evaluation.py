@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..data.imageset import normalise
+from ..weights.carried import classes_of, normalisation_of
 from .device import PRECISIONS, autocast, subnormals_dropped
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ def evaluate(
 ) -> tuple[float, float]:
     """Accuracy (a fraction) and mean cross-entropy (nats) of ``model`` on an ``ImageSet``.
 
-    The model is left in the mode (training or not) that it came in. Raises ``ValueError`` if the
-    set is empty.
+    The pictures are normalised as the model's own were (``vt.weights.normalisation_of``). The model
+    is left in the mode (training or not) that it came in. Raises ``ValueError`` if the
+    set is empty, or the model and the images do not belong together (:func:`check_classes`).
 
     >>> import vit_teach as vt
     >>> model = vt.VisionTransformer(vt.PRESETS["CIFAR-ViT-Nano"])
@@ -31,30 +33,49 @@ def evaluate(
     >>> round(loss, 4)  # ln 10: a head of zeros gives each of 10 classes the same score
     2.3026
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model={type(model).__name__} must be a torch module")
     if len(image_set) == 0:
         raise ValueError("image_set of length 0 must hold at least one image")
-    if batch_size < 1:
+    if type(batch_size) is not int or batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be 1 or more")
     if precision not in PRECISIONS[1:]:
         raise ValueError(f"precision={precision!r} must be one of {PRECISIONS[1:]}")
     check_classes(model, image_set)
+    mean, std = normalisation_of(model)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     right, loss = 0, 0.0
     for start in range(0, len(image_set), batch_size):
-        images = normalise(image_set.images[start : start + batch_size]).to(device)
+        images = normalise(image_set.images[start : start + batch_size], mean, std).to(device)
         labels = image_set.labels[start : start + batch_size].to(device)
         with autocast(device, precision):
             logits = model(images).float()  # (B, K)
+        check_scores(logits, image_set)
         right += (logits.argmax(dim=1) == labels).sum().item()
         loss += F.cross_entropy(logits, labels, reduction="sum").item()
     model.train(was_training)
     return right / len(image_set), loss / len(image_set)
 
 
+def check_scores(logits: torch.Tensor, image_set: ImageSet) -> None:
+    """Raise ``ValueError`` unless logits (B, K) have a score for each class of the images.
+
+    >>> import vit_teach as vt
+    >>> check_scores(torch.zeros(20, 10), vt.data.shapes(20, seed=0))
+    """
+    if logits.ndim != 2 or logits.shape[1] != len(image_set.classes):
+        raise ValueError(
+            f"model gives scores of shape {tuple(logits.shape)}; they must be (B, "
+            f"{len(image_set.classes)}), for the number of classes of the images"
+        )
+
+
 def check_classes(model: nn.Module, image_set: ImageSet) -> None:
-    """Raise ``ValueError`` if a model says that it has another number of classes than the images.
+    """Raise ``ValueError`` if a model's classes or colours are not those of the images.
+
+    That is: another number of classes, the same names in another order, one channel of colour.
 
     >>> import vit_teach as vt
     >>> model = vt.zoo.build(vt.zoo.preset("CIFAR-ViT-Nano", num_classes=5))
@@ -69,4 +90,16 @@ def check_classes(model: nn.Module, image_set: ImageSet) -> None:
         raise ValueError(
             f"num_classes={own} of the model must be {len(wanted)}, "
             "the number of classes of the images"
+        )
+    names = classes_of(model)
+    if names is not None and names != wanted and sorted(names) == sorted(wanted):
+        raise ValueError(
+            f"image_set has the classes {wanted[:3]}... and the model {names[:3]}...: the same "
+            "names in another order"
+        )
+    channels = getattr(getattr(inner, "config", None), "in_channels", 3)
+    if channels != image_set.images.shape[1]:
+        raise ValueError(
+            f"in_channels={channels} of the model must be 3, the colours of the images: "
+            "vt.weights.load(..., in_channels=3) makes it so"
         )

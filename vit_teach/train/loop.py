@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from ..augment.policy import Augment
 from ..data.imageset import normalise
+from ..weights.carried import normalisation_of, remember
 from . import parallel
 from .config import History
 from .device import (
@@ -36,7 +37,7 @@ from .device import (
     set_threads,
     subnormals_dropped,
 )
-from .evaluation import check_classes, evaluate
+from .evaluation import check_classes, check_scores, evaluate
 from .optim import make_optimizers, schedule, set_learning_rate
 from .resume import (
     CHECKPOINT,
@@ -90,6 +91,12 @@ class Trainer:
     def __init__(
         self, model: nn.Module, train_set: ImageSet, validation_set: ImageSet, config: TrainConfig
     ) -> None:
+        for each in (train_set, validation_set):
+            if each.classes != train_set.classes:
+                raise ValueError("validation_set must have the classes of train_set")
+        # A model that goes on from released weights keeps their way of normalising pictures.
+        self.normalisation = normalisation_of(model)
+        remember(model, self.normalisation, train_set.classes, getattr(model, "preset", None))
         check_classes(model, train_set)
         parallel.check(model, config.batch_size)
         self.config, self.train_set, self.validation_set = config, train_set, validation_set
@@ -156,13 +163,14 @@ class Trainer:
         labels = self.train_set.labels[index]  # (B,)
         images, targets = self.augment(self.train_set.images[index], labels, classes)
         images, targets = parallel.share(images), parallel.share(targets)
-        images = normalise(images).to(self.device)  # (B, C, H, W)
+        images = normalise(images, *self.normalisation).to(self.device)  # (B, C, H, W)
         targets = targets.to(self.device)  # (B, K), rows sum to 1
 
         warmup = max(1, round(config.warmup * self.steps))
         set_learning_rate(self.optimizers, schedule(self.done, self.steps, warmup, config.schedule))
         with autocast(self.device, self.precision):
             logits = self.forward(images)  # (B, K)
+        check_scores(logits, self.train_set)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=config.label_smoothing)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)

@@ -5,11 +5,17 @@ Two models with equal shapes can compute different things. What is the case stan
 published with one number of heads only, from :data:`HEADS`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..vit.encoder import LAYER_NORM_EPS
+from .opening import beside
 
 # (width, depth): heads, of the published plain ViTs that have a class token. Sources: ViT paper,
 # table 1; "Scaling vision transformers", table 2; DeiT; DeiT-III; DINOv2; timm's size names.
@@ -41,10 +47,12 @@ class Facts:
     eps: float | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    sizes: dict | None = None  # width, depth: what the weights must have if this is about them
+    sizes: dict[str, Any] | None = (
+        None  # width, depth: what the weights must have if this is about them
+    )
 
 
-def published_heads(dim, depth, patch, class_token=True):
+def published_heads(dim: int, depth: int, patch: int, class_token: bool = True) -> int | None:
     """The number of heads of the published models of this size, or None.
 
     Without a class token the table says nothing: timm's ``vit_base_patch16_gap_224`` has 16 heads
@@ -56,7 +64,7 @@ def published_heads(dim, depth, patch, class_token=True):
     return HEADS.get((dim, depth)) if class_token and patch in PATCHES else None
 
 
-def pair(size):
+def pair(size: Any) -> Any:
     """A size as (height, width): a single number stands for both.
 
     >>> pair(224), pair([28, 112])
@@ -67,11 +75,15 @@ def pair(size):
     return (size, size) if isinstance(size, int) else tuple(size) if size is not None else None
 
 
-def _numbers(values):
+def _numbers(values: Iterable[Any] | None) -> tuple[float, ...] | None:
     return tuple(float(v) for v in values) if values is not None else None
 
 
-def of_config(config, colours=None, origin="config.json"):
+def of_config(
+    config: Mapping[str, Any],
+    colours: Mapping[str, Any] | None = None,
+    origin: str = "config.json",
+) -> Facts:
     """What a ``config.json`` says: one of Hugging Face's ViTs, or timm's (needs timm).
 
     ``colours`` is the content of ``preprocessor_config.json``, or None. Raises ``ValueError`` for
@@ -106,7 +118,7 @@ def of_config(config, colours=None, origin="config.json"):
         raise ValueError(f"{origin} does not describe a ViT: {error}") from error
 
 
-def of_timm_config(config, origin="config.json"):
+def of_timm_config(config: Mapping[str, Any], origin: str = "config.json") -> Facts:
     """What timm's ``config.json`` says, by the model of its name, without weights.
 
     Raises ``ValueError`` if timm is missing or does not know the name.
@@ -137,7 +149,7 @@ def of_timm_config(config, origin="config.json"):
     return replace(facts, mean=_numbers(colours["mean"]), std=_numbers(colours.get("std")))
 
 
-def of_timm(model, origin="timm's model"):
+def of_timm(model: Any, origin: str = "timm's model") -> Facts:
     """What a timm model says about itself.
 
     Raises ``ValueError``, with the reason, for one that computes what our ViT does not.
@@ -177,7 +189,9 @@ def of_timm(model, origin="timm's model"):
     )  # fmt: skip
 
 
-def of_torchvision(model, colours=None, origin="torchvision's model"):
+def of_torchvision(
+    model: Any, colours: object = None, origin: str = "torchvision's model"
+) -> Facts:
     """What a torchvision ViT says about itself; ``colours`` are its weights' transforms.
 
     Raises ``ValueError`` for another model.
@@ -196,7 +210,7 @@ def of_torchvision(model, colours=None, origin="torchvision's model"):
     )  # fmt: skip
 
 
-def of_google(arrays):
+def of_google(arrays: Mapping[str, Any]) -> Facts:
     """What Google's arrays say: their kernels have an axis for the heads; the code uses tanh.
 
     >>> import numpy as np
@@ -209,3 +223,22 @@ def of_google(arrays):
     heads = kernels[0].shape[-2] if kernels and kernels[0].ndim in (3, 4) else None
     pool = "cls" if any(n.split("/")[-1] == "cls" for n in arrays) else "mean"
     return Facts("the file", heads, pool, gelu="tanh", eps=LAYER_NORM_EPS)
+
+
+def of_neighbour(path: str | Path, width: int | None, whole: bool) -> Facts | None:
+    """The facts in the config.json beside a file, or None.
+
+    In a folder of its own (``whole``) it must be about the model; beside a single file it may be
+    about another one, which its width shows.
+
+    >>> of_neighbour("no-such-folder/model.safetensors", 192, whole=False) is None
+    True
+    """
+    config = beside(path, "config.json")
+    if config is None:
+        return None
+    size = config.get("hidden_size", config.get("num_features", width))
+    about = "architecture" in config or "model_type" in config
+    if not whole and (not about or size != width):
+        return None
+    return of_config(config, beside(path, "preprocessor_config.json"))

@@ -5,10 +5,20 @@ one that :func:`vit_teach.weights.load_strict` accepts. For a plain ViT nothing 
 transpositions and one addition of zeros, so a way there and back gives the same bits.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
+Array = np.ndarray[Any, np.dtype[Any]]
+State = dict[str, Tensor]  # parameters by name
+Arrays = Mapping[str, Any]  # the same, of Google's files: of numpy
+Names = tuple[tuple[str, str], ...]  # patterns of a library's names, and ours
 
 # --- timm, DINO, DeiT and DINOv2 ------------------------------------------------------------------
 
@@ -20,7 +30,7 @@ TIMM_NAMES = (
 UNUSED = ("mask_token",)  # stands in for hidden patches while training, and nowhere else
 
 
-def from_timm(state):
+def from_timm(state: State) -> State:
     """A timm ViT's state dict in our names. For a plain ViT this is a plain copy.
 
     The public code of DINO, DeiT, DeiT-III and DINOv2 uses these names too. What our model has no
@@ -39,7 +49,7 @@ def from_timm(state):
     return _with_biases(fold_layer_scale(renamed))
 
 
-def fold_layer_scale(state):
+def fold_layer_scale(state: State) -> State:
     """Multiply LayerScale into the layer before it: gamma (A x + b) = (gamma A) x + gamma b.
 
     LayerScale is a vector of D factors on what a branch adds (Touvron et al. 2021). ``ls1.gamma``
@@ -71,7 +81,7 @@ def fold_layer_scale(state):
     return folded
 
 
-def _with_biases(state):
+def _with_biases(state: State) -> State:
     """The state with zeros for the biases of query, key and value, if it has none at all."""
     weights = [name for name in state if re.fullmatch(r"blocks\.\d+\.attn\.qkv\.weight", name)]
     biases = [name.removesuffix("weight") + "bias" for name in weights]
@@ -81,7 +91,7 @@ def _with_biases(state):
     return {**state, **zeros}
 
 
-def to_timm(model):
+def to_timm(model: nn.Module | State) -> State:
     """Our model's weights for timm: the way back from :func:`from_timm`, the same bits.
 
     ``model`` is a plain ViT, or its state dict. In one line, with timm's own model of equal size::
@@ -101,7 +111,7 @@ def to_timm(model):
     return state
 
 
-def _state_of(model):
+def _state_of(model: nn.Module | State) -> State:
     """A model's state dict; a state dict is one already."""
     if isinstance(model, dict):
         return model
@@ -174,7 +184,7 @@ HUGGINGFACE_NAMES = (
 HUGGINGFACE_PREFIXES = ("vit.", "deit.", "dinov2.", "dinov2_with_registers.")
 
 
-def _renamed(state, names, library):
+def _renamed(state: State, names: Names, library: str) -> State:
     """The state under our names; ``ValueError`` for a name that the table does not have."""
     renamed = {}
     for name, tensor in state.items():
@@ -188,7 +198,7 @@ def _renamed(state, names, library):
     return renamed
 
 
-def from_torchvision(state):
+def from_torchvision(state: State) -> State:
     """A torchvision ViT's state dict in our names. The numbers and their order stay the same.
 
     Raises ``ValueError`` for a name that torchvision's ViT does not have.
@@ -199,7 +209,7 @@ def from_torchvision(state):
     return _renamed(state, TORCHVISION_NAMES, "torchvision")
 
 
-def from_huggingface(state):
+def from_huggingface(state: State) -> State:
     """The state dict of one of Hugging Face's ViTs, DeiTs or DINOv2s in our names.
 
     The names of transformers 4 (which the files on the hub have) and 5 are both known. Query, key
@@ -220,8 +230,9 @@ def from_huggingface(state):
         if match is None:
             joined[name] = tensor
         elif match[2] == "q":
-            parts = [renamed.get(f"{match[1]}.{letter}.{match[3]}") for letter in "qkv"]
-            if any(part is None for part in parts):
+            names = [f"{match[1]}.{letter}.{match[3]}" for letter in "qkv"]
+            parts = [renamed[each] for each in names if each in renamed]
+            if len(parts) < 3:
                 raise ValueError(f"state has {name!r}, but not all of query, key and value")
             joined[f"{match[1]}.qkv.{match[3]}"] = torch.cat(parts)
     return from_timm(joined)
@@ -232,7 +243,7 @@ def from_huggingface(state):
 PREFIXES = ("opt/target/", "params/img/", "params/")  # met in released files
 
 
-def from_google(arrays, head=True):
+def from_google(arrays: Arrays, head: bool = True) -> State:
     """The arrays of one of Google's ``.npz`` files, by name, as a state dict in our names.
 
     Known are the original layout (vision_transformer), with any of ``PREFIXES``, and big_vision's:
@@ -279,13 +290,13 @@ def from_google(arrays, head=True):
 class _Taker:
     """Hands out arrays by name, checks their axes and remembers what nobody asked for."""
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Arrays) -> None:
         self.arrays, self.left = arrays, set(arrays)
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.arrays
 
-    def __call__(self, name, axes):
+    def __call__(self, name: str, axes: int | None) -> Array:
         if name not in self.arrays:
             raise ValueError(f"arrays lacks {name!r}")
         array = np.asarray(self.arrays[name])
@@ -294,11 +305,11 @@ class _Taker:
         self.left.discard(name)
         return array
 
-    def forget(self, prefix):
+    def forget(self, prefix: str) -> None:
         self.left = {name for name in self.left if not name.startswith(prefix)}
 
 
-def without_prefix(arrays):
+def without_prefix(arrays: Arrays) -> dict[str, Any]:
     """Google's arrays without what may stand before all their names, one of ``PREFIXES``.
 
     >>> without_prefix({"params/embedding/kernel": 0})
@@ -311,7 +322,7 @@ def without_prefix(arrays):
     return dict(arrays)
 
 
-def _unstacked(arrays):
+def _unstacked(arrays: Arrays) -> dict[str, Any]:
     """big_vision's "scan" layout keeps block i of all blocks at index i of the first axis."""
     stacked = "Transformer/encoderblock/"
     plain = {name: array for name, array in arrays.items() if not name.startswith(stacked)}
@@ -322,7 +333,7 @@ def _unstacked(arrays):
     return plain
 
 
-def _google_tokens(take):
+def _google_tokens(take: _Taker) -> dict[str, Array]:
     """Class token and position table (1, T, D); a table without the class token's row gets one."""
     tokens = {"cls_token": take("cls", 3)} if "cls" in take else {}
     if "pos_embedding" not in take:
@@ -333,18 +344,18 @@ def _google_tokens(take):
     return tokens | {"pos_embed": table}
 
 
-def _google_norm(take, theirs, ours):
+def _google_norm(take: _Taker, theirs: str, ours: str) -> dict[str, Array]:
     return {f"{ours}.weight": take(f"{theirs}/scale", 1), f"{ours}.bias": take(f"{theirs}/bias", 1)}
 
 
-def _google_dense(take, theirs, ours):
+def _google_dense(take: _Taker, theirs: str, ours: str) -> dict[str, Array]:
     return {
         f"{ours}.weight": take(f"{theirs}/kernel", 2).T,
         f"{ours}.bias": take(f"{theirs}/bias", 1),
     }
 
 
-def _google_block(take, i):
+def _google_block(take: _Taker, i: int) -> dict[str, Array]:
     """One encoder block. Kernels are (in, out), and heads have axes of their own."""
     theirs, ours = f"Transformer/encoderblock_{i}", f"blocks.{i}"
     big_vision = f"{theirs}/LayerNorm_1/scale" in take
@@ -366,16 +377,17 @@ def _google_block(take, i):
     return state
 
 
-def _google_backbone(take):
+def _google_backbone(take: _Taker) -> dict[str, Array]:
     """The ResNet of a hybrid: kernels are (h, w, in, out), norms carry axes of length 1."""
 
-    def layer(theirs, theirs_norm, ours, ours_norm):
+    def layer(theirs: str, theirs_norm: str, ours: str, ours_norm: str) -> None:
         for part, name in (("scale", "weight"), ("bias", "bias")):
             array = take(f"{theirs_norm}/{part}", None)
             state[f"{root}.{ours_norm}.{name}"] = array.reshape(-1)
         state[f"{root}.{ours}.weight"] = take(f"{theirs}/kernel", 4).transpose(3, 2, 0, 1)
 
-    state, root = {}, "patch_embed.backbone"
+    state: dict[str, Array] = {}
+    root = "patch_embed.backbone"
     layer("conv_root", "gn_root", "stem.conv", "stem.norm")
     for theirs in sorted({m[0] for n in take.left if (m := re.match(r"block\d+/unit\d+", n))}):
         stage, unit = (int(number) - 1 for number in re.findall(r"\d+", theirs))
@@ -389,7 +401,7 @@ def _google_backbone(take):
     return state
 
 
-def to_google(model, num_heads=None):
+def to_google(model: nn.Module | State, num_heads: int | None = None) -> dict[str, Array]:
     """Our weights as arrays in Google's original layout: the way back from :func:`from_google`.
 
     ``model`` is a plain ViT, or its state dict and ``num_heads``, because their kernels have an
@@ -406,7 +418,7 @@ def to_google(model, num_heads=None):
     >>> arrays["Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"].shape
     (12, 3, 4)
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if getattr(config, "pool", None) == "mean" and config.class_token:
         raise ValueError("model must read its class token, if it has one: Google's layout does")
     state, num_heads = _state_of(model), num_heads or getattr(config, "num_heads", None)
@@ -442,7 +454,7 @@ def to_google(model, num_heads=None):
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _attention_to_google(left, i, num_heads):
+def _attention_to_google(left: dict[str, Array], i: int, num_heads: int) -> dict[str, Array]:
     msa = f"Transformer/encoderblock_{i}/MultiHeadDotProductAttention_1"
     weights = np.split(left.pop(f"blocks.{i}.attn.qkv.weight"), 3)  # three of (D, D)
     biases = np.split(left.pop(f"blocks.{i}.attn.qkv.bias"), 3)

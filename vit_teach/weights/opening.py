@@ -5,13 +5,17 @@ and timm write it: the weights (in one file or several), ``config.json``, and th
 ``preprocessor_config.json``.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
 import pickle
 import re
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -31,7 +35,7 @@ MARKS = {
 }
 
 
-def find(source):
+def find(source: str | Path) -> list[Path]:
     """The weight file, or the files, that ``source`` names: a list of paths.
 
     ``source`` is a file or a folder; ``~`` is the home folder. Raises ``ValueError`` if there is
@@ -70,7 +74,7 @@ def find(source):
     return found[:1]
 
 
-def _spread(index):
+def _spread(index: Path) -> list[str]:
     """The files that an index names, all of its own folder."""
     names = sorted(set(read_json(index).get("weight_map", {}).values()))
     wrong = [n for n in names if Path(n).name != n or not (index.parent / n).is_file()]
@@ -79,7 +83,7 @@ def _spread(index):
     return names
 
 
-def read_json(path):
+def read_json(path: str | Path) -> dict[str, Any]:
     """A JSON file that holds an object, as a dictionary; ``ValueError`` for anything else.
 
     >>> read_json("no-such-file.json")
@@ -96,7 +100,7 @@ def read_json(path):
     return values
 
 
-def beside(path, name):
+def beside(path: str | Path, name: str) -> dict[str, Any] | None:
     """The JSON file ``name`` in the folder of ``path``, as a dictionary, or None.
 
     >>> beside("no-such-folder/model.safetensors", "config.json") is None
@@ -106,7 +110,7 @@ def beside(path, name):
     return read_json(file) if file.is_file() else None
 
 
-def read(source, key=None):
+def read(source: str | Path, key: str | None = None) -> dict[str, Any]:
     """The named arrays of a weight file or folder: tensors, or numpy arrays from an ``.npz``.
 
     ``key`` says which state dict is meant where a file holds several, such as "teacher". Raises
@@ -118,7 +122,7 @@ def read(source, key=None):
     ...
     ValueError: source='model.onnx' must be an existing file or folder, or one of timm:NAME, ...
     """
-    content = {}
+    content: dict[str, Any] = {}
     for path in find(source):
         try:
             content |= _reader(path)(path)
@@ -133,10 +137,10 @@ def read(source, key=None):
     return state
 
 
-def _reader(path):
+def _reader(path: Path) -> Callable[[Path], dict[str, Any]]:
     """The function that reads this kind of file, by its first bytes."""
-    with path.open("rb") as file:
-        start = file.read(9)
+    with path.open("rb") as opened:
+        start = opened.read(9)
     if start[:2] == b"PK":
         with zipfile.ZipFile(path) as file:
             is_torch = any(name.endswith("data.pkl") for name in file.namelist())
@@ -151,7 +155,7 @@ def _reader(path):
     )
 
 
-def _read_npz(path):
+def _read_npz(path: Path) -> dict[str, Any]:
     """Arrays of an .npz; sizes are checked before anything is unpacked."""
     arrays = {}
     with zipfile.ZipFile(path) as file:
@@ -165,7 +169,7 @@ def _read_npz(path):
     return arrays
 
 
-def _read_npy(member, entry, path):
+def _read_npy(member: IO[bytes], entry: zipfile.ZipInfo, path: Path) -> Any:
     try:
         version = np.lib.format.read_magic(member)
     except ValueError as error:
@@ -188,10 +192,13 @@ def _read_npy(member, entry, path):
     return array.astype(dtype.newbyteorder("="))
 
 
-def _read_torch(path):
+def _read_torch(path: Path) -> dict[str, Any]:
     """A PyTorch file, read without executing what it may contain."""
     if zipfile.is_zipfile(path):  # PyTorch does not look at the check sums, so a bit may be wrong
         with zipfile.ZipFile(path) as file:
+            total = sum(entry.file_size for entry in file.infolist())
+            if total > LIMIT:
+                raise ValueError(f"{path} would unpack to {total / 1e9:.0f} GB, more than 16 GB")
             bad = file.testzip()
         if bad:
             raise ValueError(f"{path} is damaged: {bad} does not have its check sum")
@@ -214,7 +221,7 @@ def _read_torch(path):
 # --- Which of the tensors -------------------------------------------------------------------------
 
 
-def layout(state):
+def layout(state: Mapping[str, Any]) -> str:
     """Which library's names these are: "google", "torchvision", "huggingface" or "timm".
 
     Raises ``ValueError`` for names of none of them.
@@ -230,7 +237,7 @@ def layout(state):
     )
 
 
-def choose(content, key, source):
+def choose(content: Mapping[str, Any], key: str | None, source: str | Path) -> dict[str, Any]:
     """The one state dict of a known layout in nested dictionaries.
 
     Training code wraps it: ``{"state_dict": ...}``, ``{"teacher": ..., "epoch": 1}``. Raises
@@ -254,28 +261,33 @@ def choose(content, key, source):
     )
 
 
-def _models_in(content, path="", deep=4):
-    found = {}
+def _models_in(
+    content: Mapping[str, Any], path: str = "", deep: int = 4
+) -> dict[str, dict[str, Any]]:
+    """Every dictionary inside that has a projection's name, by the keys that lead to it."""
+    found: dict[str, dict[str, Any]] = {}
     marks = "|".join(MARKS.values())
     if any(isinstance(name, str) and re.fullmatch(marks, name) for name in content):
-        found[path] = content
+        found[path] = dict(content)
     for name, value in content.items():
         if isinstance(value, dict) and deep:
             found |= _models_in(value, f"{path}.{name}".lstrip("."), deep - 1)
     return found
 
 
-def _check_numbers(name, array, source):
+def _check_numbers(name: object, array: object, source: str | Path) -> None:
     """Raise ``ValueError`` unless ``array`` is a plain array of finite numbers with a name."""
     if not isinstance(name, str):
         raise ValueError(f"{source} has the name {name!r}, which must be text")
     if isinstance(array, np.ndarray):
-        good = np.isfinite(array).all()
-    elif torch.is_tensor(array):
+        good = bool(np.isfinite(array).all())
+    elif isinstance(array, torch.Tensor):
         plain = array.layout == torch.strided and not array.is_meta and not array.is_quantized
         if not plain or array.is_complex() or array.dtype == torch.bool:
             raise ValueError(f"{source} holds {name} as {array.dtype}, {array.layout}: not numbers")
-        good = array.isfinite().all()
+        if array.numel() * array.element_size() > array.untyped_storage().nbytes():
+            raise ValueError(f"{source} holds {name} as one number in many places: not weights")
+        good = bool(array.isfinite().all())
     else:
         raise ValueError(f"{source} holds {name!r} as {type(array).__name__}, not a tensor")
     if not good:

@@ -1,6 +1,10 @@
 """Which of a file's names are the ViT, which stand beside it, and which our model cannot have."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .layouts import HUGGINGFACE_PREFIXES, without_prefix
 from .opening import MARKS
@@ -30,7 +34,9 @@ FOREIGN = (
 )  # fmt: skip
 
 
-def inside(state, kind, key=None):
+def inside(
+    state: Mapping[str, Any], kind: str, key: str | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """The model's own names without their prefix, and the names that stand beside the model.
 
     ``kind`` is the layout. Returns (state, names). A prefix is what stands before the projection's
@@ -65,13 +71,14 @@ def inside(state, kind, key=None):
     return own, [name for name in others if name.split(".")[-1] != "n_averaged"]
 
 
-def without_behind(state):
+def without_behind(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The state without the parts behind the last block, and what those are, in words.
 
     >>> without_behind({"head.bias": 0, "pooler.dense.bias": 1})
     ({'head.bias': 0}, ['a pooler'])
     """
-    kept, found = {}, []
+    kept: dict[str, Any] = {}
+    found: list[str] = []
     for name, tensor in state.items():
         what = next((words for pattern, words in BEHIND if re.match(pattern, name)), None)
         if what is None:
@@ -81,7 +88,7 @@ def without_behind(state):
     return kept, found
 
 
-def refuse_foreign(state):
+def refuse_foreign(state: Iterable[str]) -> None:
     """Raise ``ValueError`` that names a part which our model does not have, in our names.
 
     >>> refuse_foreign({"norm_pre.weight": 0})
@@ -106,7 +113,7 @@ def refuse_foreign(state):
         raise ValueError("state has no 'norm.weight': our ViT has a norm after the last block")
 
 
-def look_alike(state):
+def look_alike(state: Iterable[str]) -> str | None:
     """Why these names may belong to a model that computes something else, or None.
 
     Some models differ from a plain ViT in ways that leave no trace in the names.

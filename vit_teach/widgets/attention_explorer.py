@@ -9,11 +9,12 @@ import torch
 import traitlets
 from torch import Tensor
 
-from ..data.imageset import MEAN, STD, normalise
+from ..data.imageset import normalise
 from ..probe.attention import attention_distance, collect, rollout, uniform_distance
 from ..probe.examine import fit_picture
 from ..vit.model import VisionTransformer
 from ..vit.patches import Size
+from ..weights import normalisation_of
 from .shared.base import BookWidget, data_uri, require
 
 ASKS = ("patch", "class", "mean")  # whose row is shown
@@ -130,13 +131,13 @@ class AttentionExplorer(BookWidget):
 
     @classmethod
     def from_model(
-        cls, model: VisionTransformer, picture: Any, mean: Sequence[float] = MEAN,
-        std: Sequence[float] = STD, **settings: Any,
+        cls, model: VisionTransformer, picture: Any, mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None, **settings: Any,
     ) -> AttentionExplorer:  # fmt: skip
         """The explorer of any ViT or hybrid of the package, looking at any picture.
 
         ``picture`` is a file or a uint8 tensor (3, H, W): it is cut and resized to the model's
-        size, and normalised with ``mean`` and ``std`` (CIFAR's, as the book's models want).
+        size, and normalised with ``mean`` and ``std`` (None: as the model's own pictures were).
 
         >>> from vit_teach import data, zoo
         >>> model = zoo.build(zoo.preset("CIFAR-ViT-Nano"))
@@ -144,6 +145,8 @@ class AttentionExplorer(BookWidget):
         [4, 4, 16]
         """
         pixels = fit_picture(picture, model.config)  # (3, H, W)
+        own = normalisation_of(model)
+        mean, std = own[0] if mean is None else mean, own[1] if std is None else std
         weights = collect(model, normalise(pixels[None], mean, std))[0]  # (L, H, T, T)
         return cls(weights, pixels, model.config.patch_size, **settings)
 
