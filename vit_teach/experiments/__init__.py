@@ -10,11 +10,14 @@ from ..paths import RESULTS
 from . import (
     augmentation,
     bias_dial,
+    cifar_attention,
     data_size,
     learning_rate,
     long_rate,
     pooling,
     positions,
+    pretrained,
+    pretrained_attention,
     recipe,
     resolution,
     run_length,
@@ -35,7 +38,8 @@ EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
         learning_rate, long_rate, data_size, run_length, shuffle, recipe, augmentation, shift,
-        bias_dial, positions, pooling, scale, transfer, resolution,
+        bias_dial, positions, pooling, scale, transfer, resolution, cifar_attention, pretrained,
+        pretrained_attention,
     )
 }  # fmt: skip
 
