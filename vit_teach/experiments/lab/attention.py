@@ -30,7 +30,9 @@ def of_heads(model, pictures, batch=10):
     uniform = probe.uniform_distance(config.grid_size, config.patch_size)
     mean = distance.mean(dim=0)  # (L, H)
     count = len(distance)
-    error = distance.std(dim=0, correction=int(count > 1)) / count**0.5  # (L, H)
+    error = torch.full_like(mean, math.nan)  # (L, H)
+    if count > 1:
+        error = distance.std(dim=0) / count**0.5
     outliers = probe.outlier_tokens(norms).sum(dim=(1, 2))  # (L + 1,)
     longest = norms.amax(dim=(1, 2)) / norms.flatten(1).median(dim=1).values  # (L + 1,)
     blocks, heads = mean.shape
@@ -49,7 +51,7 @@ def of_heads(model, pictures, batch=10):
     curves = {
         "block": [block + 1 for block in range(blocks) for _ in range(heads)],
         "head": [head + 1 for _ in range(blocks) for head in range(heads)],
-        "distance": _digits(mean), "distance_error": _digits(error if count > 1 else error * math.nan),
+        "distance": _digits(mean), "distance_error": _digits(error),
         "entropy": _digits(entropy.mean(dim=0)),
         "layer": list(range(blocks + 1)),
         "outliers": outliers.tolist(), "longest": _digits(longest),
