@@ -238,11 +238,11 @@ def test_the_numbers_of_heads_are_those_of_the_probes():
     found = probe.examine(trained, pictures)
     card = {"curves": curves}
     mean = found.distance.mean(dim=0)
-    torch.testing.assert_close(attention.table(card), mean, rtol=1e-3, atol=0)
+    torch.testing.assert_close(attention.heads(card), mean, rtol=1e-3, atol=0)
     error = found.distance.std(dim=0) / 6**0.5
-    torch.testing.assert_close(attention.table(card, "distance_error"), error, rtol=1e-3, atol=0)
+    torch.testing.assert_close(attention.heads(card, "distance_error"), error, rtol=1e-3, atol=0)
     entropy = found.entropy.mean(dim=0)
-    torch.testing.assert_close(attention.table(card, "entropy"), entropy, rtol=1e-3, atol=0)
+    torch.testing.assert_close(attention.heads(card, "entropy"), entropy, rtol=1e-3, atol=0)
     assert metrics["nearest_share"] == pytest.approx((mean.min() / found.uniform).item())
     assert metrics["farthest_share"] == pytest.approx((mean.max() / found.uniform).item())
     assert curves["outliers"] == found.outliers.sum(dim=(1, 2)).tolist()

@@ -26,6 +26,7 @@ from . import (
     shuffle,
     transfer,
 )
+from .lab.attention import heads
 from .lab.cells import MODELS, Cell, Experiment, cell
 from .lab.images import CLASSES, load_sets, of_classes
 from .lab.report import report, rows
@@ -45,7 +46,7 @@ EXPERIMENTS = {
 
 __all__ = [
     "CLASSES", "EXPERIMENTS", "MODELS", "Cell", "Experiment", "Permuted", "cell", "find",
-    "load_sets", "of_classes", "quick", "report", "rows", "run_cell", "run_here", "so_far",
+    "heads", "load_sets", "of_classes", "quick", "report", "rows", "run_cell", "run_here", "so_far",
 ]  # fmt: skip
 
 

@@ -72,11 +72,11 @@ def _few(model, pictures):
     return found.distance, found.entropy, quarter, found.norms
 
 
-def table(card, column="distance"):
+def heads(card, column="distance"):
     """A column of a card's heads as a tensor (L, H).
 
-    >>> heads = {"block": [1, 1, 2, 2], "head": [1, 2, 1, 2], "distance": [4.0, 5.0, 6.0, 7.0]}
-    >>> table({"curves": heads})
+    >>> curves = {"block": [1, 1, 2, 2], "head": [1, 2, 1, 2], "distance": [4.0, 5.0, 6.0, 7.0]}
+    >>> heads({"curves": curves})
     tensor([[4., 5.],
             [6., 7.]])
     """

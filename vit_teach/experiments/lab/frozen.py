@@ -104,20 +104,29 @@ def features(model, images, precision="float32", folder=None):
     folder = Path(folder) / f"{digest(model)}-{size}-{precision}"
     folder.mkdir(parents=True, exist_ok=True)
     keys = [hashlib.sha256(picture.numpy().tobytes()).hexdigest()[:16] for picture in images]
-    with FileLock(folder / "lock"):
-        known, times = _read(folder)
-        missing = [i for i, key in enumerate(keys) if key not in known]
-        for start in range(0, len(missing), CHUNK):
-            index = missing[start : start + CHUNK]
-            began = time.process_time()
-            found = _compute(model, images[index], precision)  # (n, D)
-            times.append((time.process_time() - began) / len(index))
-            names = [keys[i] for i in index]
-            about = {"keys": " ".join(names), "seconds": str(times[-1])}
-            with written_whole(folder / f"{names[0]}.safetensors") as temporary:
-                save_file({"features": found}, temporary, metadata=about)
-            known.update(zip(names, found, strict=True))
+    known, times = _read(folder)
+    if any(key not in known for key in keys):
+        with FileLock(folder / "lock"):
+            known, times = _read(folder)  # what another process has computed meanwhile
+            missing = [i for i, key in enumerate(keys) if key not in known]
+            for start in range(0, len(missing), CHUNK):
+                index = missing[start : start + CHUNK]
+                names = [keys[i] for i in index]
+                found, seconds = _keep(folder, model, images[index], names, precision)
+                known.update(zip(names, found, strict=True))
+                times.append(seconds)
     return torch.stack([known[key] for key in keys]), statistics.fmean(times)
+
+
+def _keep(folder, model, images, names, precision):
+    """Compute the features of one file and write it; returns them and core seconds a picture."""
+    began = time.process_time()
+    found = _compute(model, images, precision)  # (n, D)
+    seconds = (time.process_time() - began) / len(images)
+    about = {"keys": " ".join(names), "seconds": str(seconds)}
+    with written_whole(folder / f"{names[0]}.safetensors") as temporary:
+        save_file({"features": found}, temporary, metadata=about)
+    return found, seconds
 
 
 def _read(folder):
