@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 DECAYS = tuple(10.0 ** (-k / 2) for k in range(-2, 11))  # strongest first, 10 to 1e-5
+PATIENCE = 3
 NEIGHBOURS = (1, 3, 10, 30, 100)
 SHARPNESS = 0.07  # of the neighbours' votes: exp(cosine / 0.07), as in DINO's code
 
@@ -59,14 +60,19 @@ def scores(weights, features):
 def fit_best(features, labels, held, held_labels, num_classes):
     """(weights, decay): of the fits over ``DECAYS`` the one that is right most often on ``held``.
 
-    Of equals the strongest decay wins. Each fit starts from the one before.
+    Of equals the strongest decay wins. Each fit starts from the one before, and the search ends
+    when ``PATIENCE`` decays in a row were no better than the best.
     """
-    best, weights = (-1.0, None, None), None
+    best, chosen, weights, worse = -1.0, None, None, 0
     for decay in DECAYS:
         weights = fit(features, labels, decay, num_classes, weights)
         right = accuracy(scores(weights, held), held_labels)
-        best = max(best, (right, decay, weights), key=lambda found: found[0])
-    return best[2], best[1]
+        worse = 0 if right > best else worse + 1
+        if right > best:
+            best, chosen = right, (weights, decay)
+        if worse == PATIENCE:
+            break
+    return chosen
 
 
 def accuracy(votes, labels):
