@@ -204,15 +204,15 @@ def test_no_seed_is_a_stranger_as_the_text_says():
         assert 0.25 < (found > 0).double().mean() < 0.75
 
 
-def means(experiment, metric="test_accuracy"):
-    """Means over seeds by the labels of an experiment."""
+def means(experiment, *labels, metric="test_accuracy"):
+    """Means over seeds, by the values of these labels."""
     found = vt.experiments.rows(vt.results.recorded(experiment), [metric])
-    return {tuple(v for k, v in row.items() if k not in ("metric", "mean", "std", "n", "seeds")):
-            row["mean"] for row in found}  # fmt: skip
+    return {tuple(row[label] for label in labels): row["mean"] for row in found}
 
 
 def test_what_the_frozen_model_brings_is_what_the_text_says():
-    frozen, scratch = means("pretrained"), means("data_size")
+    frozen = means("pretrained", "size", "per_class")
+    scratch = means("data_size", "model", "images", "augment")
     cnn = {n: scratch["cnn", n, "basic"] for n in (500, 1_500, 5_000)}
     assert abs(frozen[112, 10] - cnn[500]) < 0.03  # "about what the CNN has with 500"
     leads = [frozen[112, per_class] - cnn[10 * per_class] for per_class in (50, 150, 500)]
@@ -220,7 +220,7 @@ def test_what_the_frozen_model_brings_is_what_the_text_says():
     rise = frozen[112, 500] - frozen[112, 50]
     assert rise < min(scratch[m, 5_000, "basic"] - scratch[m, 500, "basic"]
                       for m in ("vit", "hybrid", "cnn"))  # fmt: skip
-    nearest = means("pretrained", "nearest_test_accuracy")
+    nearest = means("pretrained", "size", "per_class", metric="nearest_test_accuracy")
     assert all(nearest[place] < frozen[place] for place in frozen)
 
 
