@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from vit_teach import data, probe, results, weights, zoo
 from vit_teach.data.drawn import shapes
-from vit_teach.experiments import Experiment, find, pretrained
+from vit_teach.experiments import Experiment, find
 from vit_teach.experiments.__main__ import main
 from vit_teach.experiments.lab import attention, frozen, linear, photographs, runner
 from vit_teach.experiments.lab.measurement import Measured, Measurement, digest
@@ -185,7 +185,6 @@ def test_without_weights_nothing_runs_and_no_card_is_written(monkeypatch, tmp_pa
 
 def test_the_quick_forms_run_and_leave_valid_cards(monkeypatch, tmp_path):
     monkeypatch.delenv(frozen.VARIABLE, raising=False)
-    monkeypatch.setattr(pretrained, "CHECKED", 20)
     monkeypatch.setattr(linear, "DECAYS", (1.0, 0.01))
     for name in ("pretrained", "pretrained_attention", "cifar_attention"):
         experiment = find(name)

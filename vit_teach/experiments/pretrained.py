@@ -18,7 +18,7 @@ SEEDS = (0, 1, 2)
 K = 10
 VALIDATION = 2000  # of the validation images: they choose, and features cost time
 TEST = {224: 2000}  # of the test images, where all would take too long
-CHECKED = 500  # pictures whose features are computed in float32 as well
+CHECKED = {112: 500, 224: 100}  # pictures whose features are computed in float32 as well
 QUICK = "cifar-vit-20min"  # the book's own model stands for the pre-trained one
 SELECTION = (
     "weight decay of the linear classifier and number of neighbours on 2,000 validation images "
@@ -86,7 +86,7 @@ def _measure(cell, folder):
         metrics[f"{name}_pictures"] = len(pictures)
         metrics[f"nearest_{name}_accuracy"] = linear.accuracy(votes, pictures.labels)
     if precision != "float32":
-        few = held.subset(min(CHECKED, len(held)))
+        few = held.subset(CHECKED.get(cell.labels["size"], 20))
         metrics |= _agreement(x, classifier, read(few)[0], read(few, "float32")[0])
     about = {"source": QUICK} if quick else frozen.described(model)
     return Measured(model, train, metrics, precision=precision, weights=about, note=_note(about))
