@@ -21,6 +21,7 @@ from vit_teach.data.drawn import shapes
 from vit_teach.experiments import EXPERIMENTS, Experiment, Permuted, cell, find
 from vit_teach.experiments.__main__ import main
 from vit_teach.experiments.lab import cells, images, rates, runner
+from vit_teach.experiments.lab.measurement import Measurement
 from vit_teach.experiments.lab.measures import moved, shuffle_and_shift, under_permutation
 from vit_teach.experiments.lab.report import as_text, report
 from vit_teach.train.config import TrainConfig
@@ -56,8 +57,11 @@ def test_the_cells_of_an_experiment_are_sound(name, quick):
     assert len(set(names)) == len(names) > 1
     assert len({tuple(each.labels) for each in cells}) == 1  # one table can hold them
     for each in cells:
-        assert each.config().num_classes == len(images.CLASSES.get(each.classes, range(10)))
         assert each.settings()["labels"] == each.labels
+        if isinstance(each, Measurement):
+            assert each.work > 0 and each.n > 0
+            continue
+        assert each.config().num_classes == len(images.CLASSES.get(each.classes, range(10)))
         if not quick:
             assert each.data in ("cifar10", "corner") and each.seed in (0, 1, 2)
 
@@ -409,8 +413,13 @@ RECORDED = [
 def test_a_recorded_card_is_of_a_declared_cell(path):
     card = results.read_card(path)
     declared = {c.name: c for c in find(path.parent.name).cells(quick=False)}[path.stem]
-    settings = rates.with_chosen_rate(declared).settings()
     assert card["status"] == "complete" and card["seed"] == declared.seed
+    if isinstance(declared, Measurement):
+        assert card["config"].pop("weights")["source"]
+        assert card["config"] == json.loads(json.dumps(declared.settings()))
+        assert card["data"]["n"] == declared.n and card["train"]["steps"] == 0
+        return
+    settings = rates.with_chosen_rate(declared).settings()
     assert card["config"] == json.loads(json.dumps(settings))
     assert card["train"]["steps"] == declared.train.steps
     assert card["cost"]["macs"] == cost.macs(declared.config())

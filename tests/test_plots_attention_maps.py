@@ -35,6 +35,29 @@ def test_models_of_different_depth_have_no_common_plot():
         plots.distance_by_block({"a": torch.rand(2, 1), "b": torch.rand(3, 1)}, uniform=1.0)
 
 
+def test_shares_of_models_of_any_depth_stand_on_one_axis():
+    small, large = torch.rand(3, 2), torch.rand(5, 4)
+    panels = {
+        "small": {"trained": small, "untrained": torch.ones(3, 2)},
+        "large": {"trained": large},
+    }
+    figure = plots.distance_shares(panels)
+    left, right = figure.axes
+    assert (left.get_title(), right.get_title()) == ("small", "large")
+    assert left.get_ylim() == right.get_ylim() and left.get_ylim()[0] == 0
+    for ax, table in ((left, small), (right, large)):
+        line, mean, dots, *_ = ax.lines
+        assert set(line.get_ydata()) == {1} and line.get_linestyle() == "--"
+        torch.testing.assert_close(torch.tensor(mean.get_ydata()), table.mean(dim=1))
+        torch.testing.assert_close(torch.tensor(dots.get_ydata()), table.flatten())
+        blocks = [block for block in range(1, len(table) + 1) for _ in range(table.shape[1])]
+        assert dots.get_xdata().tolist() == blocks
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(names) == ["everywhere alike", "trained", "untrained"]
+    with pytest.raises(ValueError, match=r"'a' must have models of one depth, not \[2, 3\]"):
+        plots.distance_shares({"a": {"x": torch.rand(2, 1), "y": torch.rand(3, 1)}})
+
+
 def test_each_map_has_its_own_scale_from_zero():
     maps = {"flat": torch.full((2, 3), 0.5), "steep": torch.arange(6.0).view(2, 3)}
     figure = plots.picture_and_maps(torch.rand(3, 8, 12), maps, per_row=2)

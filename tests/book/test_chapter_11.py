@@ -13,6 +13,8 @@ NAME = "11_data_size"
 
 def accuracy(labels, seed):
     """Made up: the CNN has at n images what the ViT has at ten times as many."""
+    if "per_class" in labels:  # frozen features
+        return 0.8
     tens = torch.tensor(float(labels["images"])).log10().item()
     shift = {"cnn": 1.0, "hybrid": 0.5, "vit": 0.0}[labels["model"]]
     return 0.1 + 0.12 * (tens + shift) + 0.001 * seed
@@ -201,3 +203,39 @@ def test_no_seed_is_a_stranger_as_the_text_says():
     assert off[2] < max(off.values()) < 0.4
     for found in apart.values():
         assert 0.25 < (found > 0).double().mean() < 0.75
+
+
+def means(experiment, *labels, metric="test_accuracy"):
+    """Means over seeds, by the values of these labels."""
+    found = vt.experiments.rows(vt.results.recorded(experiment), [metric])
+    return {tuple(row[label] for label in labels): row["mean"] for row in found}
+
+
+def test_what_the_frozen_model_brings_is_what_the_text_says():
+    frozen = means("pretrained", "size", "per_class")
+    scratch = means("data_size", "model", "images", "augment")
+    cnn = {n: scratch["cnn", n, "basic"] for n in (500, 1_500, 5_000)}
+    assert abs(frozen[112, 10] - cnn[500]) < 0.03  # "about what the CNN has with 500"
+    leads = [frozen[112, per_class] - cnn[10 * per_class] for per_class in (50, 150, 500)]
+    assert leads == sorted(leads, reverse=True) and leads[0] > 0.1
+    rise = frozen[112, 500] - frozen[112, 50]
+    assert rise < min(scratch[m, 5_000, "basic"] - scratch[m, 500, "basic"]
+                      for m in ("vit", "hybrid", "cnn"))  # fmt: skip
+    nearest = means("pretrained", "size", "per_class", metric="nearest_test_accuracy")
+    assert all(nearest[place] < frozen[place] for place in frozen)
+
+
+def test_what_differs_is_what_the_text_says():
+    cards = vt.results.recorded("pretrained")
+    for card in cards:
+        assert "saliency" in card["config"]["weights"]["source"]
+        assert round(card["cost"]["params"] / 1e6) == 22
+        assert card["metrics"]["val_pictures"] == 2_000
+        whole = card["config"]["labels"]["size"] == 112
+        assert card["metrics"]["test_pictures"] == (10_000 if whole else 2_000)
+        if card["train"]["precision"] != "float32":  # 500 pictures in both
+            assert card["metrics"]["float32_same_answer"] > 0.95
+            assert card["metrics"]["float32_difference"] < 0.03
+    small = next(c for c in vt.results.recorded("data_size") if c["cell"] == "vit-500-basic-s0")
+    large = next(c for c in cards if c["config"]["labels"]["size"] == 112)
+    assert 100 < large["cost"]["macs"] / small["cost"]["macs"] < 150  # "a hundred times"

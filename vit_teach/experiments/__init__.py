@@ -13,11 +13,14 @@ from ..results.summary import Card
 from . import (
     augmentation,
     bias_dial,
+    cifar_attention,
     data_size,
     learning_rate,
     long_rate,
     pooling,
     positions,
+    pretrained,
+    pretrained_attention,
     recipe,
     resolution,
     run_length,
@@ -26,6 +29,7 @@ from . import (
     shuffle,
     transfer,
 )
+from .lab.attention import heads
 from .lab.cells import MODELS, Cell, Experiment, cell
 from .lab.images import CLASSES, load_sets, of_classes
 from .lab.report import report, rows
@@ -38,13 +42,14 @@ EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
         learning_rate, long_rate, data_size, run_length, shuffle, recipe, augmentation, shift,
-        bias_dial, positions, pooling, scale, transfer, resolution,
+        bias_dial, positions, pooling, scale, transfer, resolution, cifar_attention, pretrained,
+        pretrained_attention,
     )
 }  # fmt: skip
 
 __all__ = [
     "CLASSES", "EXPERIMENTS", "MODELS", "Cell", "Experiment", "Permuted", "cell", "find",
-    "load_sets", "of_classes", "quick", "report", "rows", "run_cell", "run_here", "so_far",
+    "heads", "load_sets", "of_classes", "quick", "report", "rows", "run_cell", "run_here", "so_far",
 ]  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def _list(options: argparse.Namespace) -> int:
     for name, experiment in EXPERIMENTS.items():
         cells = experiment.cells(quick=False)
         done = sum(is_done(experiment, cell) for cell in cells)
-        print(f"{name:14} {done:3} of {len(cells):3} cells  {experiment.question}")
+        print(f"{name:20} {done:3} of {len(cells):3} cells  {experiment.question}")
     return 0
 
 
@@ -158,6 +158,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     experiment, folder = find(options.name), _folder(options)
+    experiment.check(options.quick)
     failed = run(
         experiment, options.quick, options.jobs, options.shard, folder.resolve(),
         options.work.resolve(),
@@ -176,6 +177,7 @@ def _cell(options: argparse.Namespace) -> int:
     named = {cell.name: cell for cell in experiment.cells(options.quick)}
     if options.cell not in named:
         raise ValueError(f"cell={options.cell!r} is not in {options.name}: see 'plan'")
+    experiment.check(options.quick)
     if options.watched:
         end_with_runner()
     cell = named[options.cell]

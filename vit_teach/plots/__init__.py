@@ -6,7 +6,7 @@ matplotlib functions return the Figure; plotly functions return a ``go.Figure`` 
 
 from ..probe.parameters import cosine_similarity, principal_filters
 from .attention import attention_on_image, cost_share, matrices, packing, score_scale, timings
-from .attention_maps import distance_by_block, picture_and_maps
+from .attention_maps import distance_by_block, distance_shares, picture_and_maps
 from .bias import (
     accuracy_bars,
     cell_maps,
@@ -39,7 +39,7 @@ __all__ = [
     "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "accuracy_against_compute", "accuracy_bars",
     "attention_cost", "attention_on_image", "augmentation_grid", "by_depth", "cell_maps",
     "confusion_matrix", "cosine_similarity", "cost_share", "cut_image", "distance_by_block",
-    "figure", "filter_bank", "filter_shares", "flatten_orders", "gelu_forms",
+    "distance_shares", "figure", "filter_bank", "filter_shares", "flatten_orders", "gelu_forms",
     "image_row", "learning_curves", "matrices", "measured_growth", "mistakes", "mixing_matrices",
     "offset_similarity", "packing", "paper_pairs", "patch_sequence", "picture_and_maps",
     "plotly_figure", "principal_filters", "reach_by_depth", "receptive_fields", "recorded_curves",

@@ -4,8 +4,10 @@ Source: the layouts of the ViT paper (arXiv 2010.11929), Figures 6, 7 and 11.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -44,6 +46,52 @@ def distance_by_block(
     ax.grid(True, axis="y")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
+
+
+@styled
+def distance_shares(panels: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """Heads of models of any depth, a panel for each, on one axis; returns the Figure.
+
+    ``panels`` maps a title to a dictionary of names and tensors (L, H): distances as shares of the
+    uniform line, which is dashed at 1. A dot for each head, a line through the means of the blocks.
+    The first name of a panel is filled, the second, its control, is open. Raises ``ValueError`` if
+    the models of a panel differ in their number of blocks.
+
+    >>> import matplotlib.pyplot as plt
+    >>> heads = {"trained": torch.rand(4, 3), "untrained": torch.ones(4, 3)}
+    >>> plt.close(distance_shares({"small": heads, "large": {"trained": torch.rand(12, 6)}}))
+    """
+    widths = [max(map(len, tables.values())) + 4 for tables in panels.values()]
+    settings = {"squeeze": False, "sharey": True, "width_ratios": widths}
+    fig, axes = figure(7.2, 3.9, 1, len(panels), **settings)
+    for ax, (title, tables) in zip(axes.flat, panels.items(), strict=True):
+        _shares(ax, title, tables)
+    axes[0, 0].set_ylabel("mean attention distance, share of the line")
+    named = {}  # one entry for a name that stands in several panels
+    for ax in axes.flat:
+        named |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    fig.legend(named.values(), named, loc="outside lower center", ncols=3)
+    return fig
+
+
+def _shares(ax: Axes, title: str, tables: Mapping[str, Tensor]) -> None:
+    """One panel: blocks to the right, shares of the uniform line upwards."""
+    depths = {len(table) for table in tables.values()}
+    if len(depths) != 1:
+        raise ValueError(f"{title!r} must have models of one depth, not {sorted(depths)}")
+    ax.axhline(1, color=COLOURS["black"], ls="--", lw=1.2, label="everywhere alike")
+    for number, (name, table) in enumerate(tables.items()):
+        colour = CYCLE[number % len(CYCLE)]
+        look: dict[str, Any] = {"color": colour, "marker": MARKS[number % len(MARKS)]}
+        look["markerfacecolor"] = colour if number == 0 else "none"
+        place = torch.arange(1, len(table) + 1)
+        ax.plot(place, table.mean(dim=1), lw=1.4, color=colour)
+        dots = place[:, None].expand_as(table).flatten()
+        ax.plot(dots, table.flatten(), ls="", ms=5, alpha=0.8, label=name, **look)
+    depth = depths.pop()
+    ax.set_xticks(range(1, depth + 1), range(1, depth + 1))
+    ax.set(title=title, xlabel="block", ylim=(0, 1.3), xlim=(0.3, depth + 0.7))
+    ax.grid(True, axis="y")
 
 
 @styled

@@ -143,13 +143,23 @@ def nothing_more(model: Any, cell: Any, validation_set: Any) -> dict[str, float]
     return {}
 
 
+def nothing_to_check(quick):
+    """What most experiments need is there.
+
+    >>> nothing_to_check(quick=True)
+    """
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A named question and the cells that answer it.
 
-    ``cells(quick)`` returns a list of :class:`Cell` in the order in which they should run: any
-    first part of it is already worth reading. With ``quick`` they are few and small, minutes in
-    all. ``measure(model, cell, validation_set)`` returns more numbers for the card, by name.
+    ``cells(quick)`` returns a list of :class:`Cell`, or of ``measurement.Measurement``, in the
+    order in which they should run: any first part of it is already worth reading. With ``quick``
+    they are few and small, minutes in all. ``measure(model, cell, validation_set)`` returns more
+    numbers for the card, by name. ``shown`` are the fractions that a report shows, by name (None:
+    all accuracies). ``check(quick)`` raises ``ValueError`` where something is missing that every
+    cell needs; then none is run.
 
     >>> Experiment("demo", "Does it train?", lambda quick: []).cells(quick=True)
     []
@@ -159,6 +169,8 @@ class Experiment:
     question: str
     cells: Callable[[bool], list[Cell]]
     measure: Callable[[Any, Cell, ImageSet], dict[str, float]] = nothing_more
+    shown: tuple[str, ...] | None = None
+    check: Callable[..., None] = nothing_to_check
 
 
 def cell(

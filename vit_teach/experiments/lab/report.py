@@ -19,7 +19,8 @@ def report(
     Keys: ``experiment``, ``question``, ``cells`` (declared), ``complete``, ``missing`` and
     ``failed`` (names; a failed one with its error), ``core_hours`` (spent on the complete cells)
     and ``rows``: for each group of labels and each accuracy its mean, sample standard deviation
-    (None for a single seed), number of cells and seeds.
+    (None for a single seed), number of cells and seeds. An experiment that is not about accuracies
+    names the fractions that stand there instead (``shown``).
 
     >>> from vit_teach.experiments import EXPERIMENTS
     >>> report(EXPERIMENTS["shuffle"], folder="no/cards/here")["complete"]
@@ -34,7 +35,7 @@ def report(
         "missing": missing,
         "failed": failed,
         "core_hours": core_hours(cards),
-        "rows": rows(cards),
+        "rows": rows(cards, experiment.shown),
     }
 
 

@@ -26,6 +26,7 @@ from ...train.evaluation import evaluate
 from ...train.loop import Trainer, train
 from .cells import nothing_more
 from .images import load_sets
+from .measurement import Measurement, card_of, seconds
 from .pretrained import begin
 from .rates import with_chosen_rate
 from .same_training import same_training, shared_card
@@ -87,6 +88,8 @@ def run_cell(
 ) -> dict[str, Any]:
     """Train one cell, measure it, and return its card (nothing is written but checkpoints).
 
+    A :class:`Measurement` trains nothing: it is measured.
+
     ``work`` is the folder of the checkpoint; None keeps none. The test set is looked at once, after
     all choices. A cell whose training is in ``recorded``, a folder of cards, is not run again; its
     cards choose the learning rate, or those of the repository where it has none.
@@ -98,6 +101,8 @@ def run_cell(
     >>> run_cell(demo, tiny)["train"]["steps"]
     2
     """
+    if isinstance(cell, Measurement):
+        return card_of(experiment, cell, _command(experiment, cell), work)
     cell = with_chosen_rate(cell, recorded or RESULTS)
     train_set, validation_set, test_set = load_sets(cell)
     if recorded is not None and experiment.measure is nothing_more:
@@ -161,10 +166,14 @@ def failed_card(experiment: Experiment, cell: Cell, reason: str) -> dict[str, An
 def selection(cell: Cell) -> str:
     """How a cell's learning rate and weights are chosen, in words for its card.
 
+    A measurement has its own words.
+
     >>> from vit_teach.experiments import cell
     >>> selection(cell("vit", 128)).endswith("the test set was looked at once, after all choices")
     True
     """
+    if isinstance(cell, Measurement):
+        return cell.selection
     step = "the last step" if cell.train.keep == "last" else "the look with the best accuracy"
     rate = "given"
     if cell.rate:
@@ -315,8 +324,9 @@ class Progress:
         rest = self.spent * self.left / max(self.total - self.left, 1) / self.jobs
         if code == 0:
             card = results.read_card(card_path(experiment, cell, folder))
-            accuracy, seconds = card["metrics"]["val_accuracy"], card["train"]["wall_s"]
-            said = f"validation {accuracy:.1%}, {seconds:.0f} s"
+            accuracy = card["metrics"].get("val_accuracy")
+            said = "measured" if accuracy is None else f"validation {accuracy:.1%}"
+            said += f", {card['train']['wall_s']:.0f} s"
         elif code == ELSEWHERE:
             said = "runs elsewhere"
         else:
@@ -326,6 +336,8 @@ class Progress:
 
 
 def _work(cell: Cell) -> float:
+    if isinstance(cell, Measurement):
+        return cell.work
     return cost.training_flops(cell.config(), cell.images)
 
 
@@ -363,18 +375,19 @@ def plan(
     """
     cells = experiment.cells(quick)
     left = waiting(experiment, quick, folder)
-    timed, seconds = {}, 0.0
-    starts = {cell.start.name: cell.start for cell in left if cell.start is not None}
-    for cell in [*left, *starts.values()]:
+    trainings = [cell for cell in left if not isinstance(cell, Measurement)]
+    timed, needed = {}, seconds([cell for cell in left if isinstance(cell, Measurement)])
+    starts = {cell.start.name: cell.start for cell in trainings if cell.start is not None}
+    for cell in [*trainings, *starts.values()]:
         key = (cell.preset, repr(cell.changes), cell.train.batch_size, cell.train.augment)
         if key not in timed:
             timed[key] = seconds_per_step(cell)
-        seconds += timed[key] * (cell.train.steps or 0)
+        needed += timed[key] * (cell.train.steps or 0)
     return {
         "cells": len(cells),
         "done": len(cells) - len(left),
         "waiting": [cell.name for cell in left],
-        "seconds": seconds / jobs,
+        "seconds": needed / jobs,
     }
 
 
