@@ -1,13 +1,12 @@
 """Chapter 7: what it builds by hand equals the package, its counts are right, its solutions run."""
 
 import functools
+import re
 
 import chapters
-import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
-from card_tools import made_up_cards
 
 import vit_teach as vt
 from vit_teach import probe
@@ -18,12 +17,11 @@ NAME = "07_hybrid"
 
 @functools.cache
 def chapter():
-    """The variables of the chapter after its cells, without figures and without training."""
+    """The variables of the chapter after its cells, without figures."""
     variables = {}
-    for cell in chapters.cells(NAME):
-        live = "live-run" in cell.metadata.get("tags", [])
-        if cell.cell_type == "code" and not live and "vt.plots." not in cell.source:
-            exec(compile(cell.source, f"07_hybrid: {cell.id}", "exec"), variables)
+    for cell in chapters.code_cells(NAME):
+        source = chapters.DRAWN.sub("", cell.source)
+        exec(compile(source, f"07_hybrid: {cell.id}", "exec"), variables)
     torch.set_printoptions(profile="default")
     return variables
 
@@ -145,78 +143,21 @@ def test_tokens_follow_whole_strides_only():
         assert max(exact, stride, twice) < 1e-12 and min(off, between) > 0.1
 
 
-def test_the_quick_run_of_the_chapter_is_small_and_of_three_models():
-    quick = vt.experiments.find("bias_dial").cells(quick=True)
-    assert [cell.labels["model"] for cell in quick] == ["vit", "hybrid", "cnn"]
-    assert len({cell.images for cell in quick}) == 1 and quick[0].images <= 16_000
-    macs = [vt.cost.macs(cell.config()) for cell in quick]
-    assert max(macs) < 3e6 and max(macs) / min(macs) < 1.1
+@pytest.mark.parametrize("stage", [1, 2, 3, 4])
+def test_the_table_of_stages_is_the_count_of_the_resnet(stage):
+    """Places, channels and tokens that the text states for each stage from 224 pixels on."""
+    rows = re.findall(r"^\| (\d) \| (\d+) × \d+ \| ([\d,]+) \| 1/(\d+) \| ([\d,]+) \|$",
+                      chapters.markdown(NAME), re.M)  # fmt: skip
+    stated = [int(number.replace(",", "")) for number in rows[stage - 1]]
+    _, _, channels, side = chapter()["resnet50"]((3, 4, 6, 3)[:stage])
+    assert stated == [stage, side, channels, 224 // side, side**2]
 
 
-# --- The recorded section, on made-up cards ----------
-
-HEIGHTS = {"vit": 0.5, "overlap": 0.52, "cct": 0.54, "hybrid": 0.56, "cnn": 0.6}
-
-
-def recorded_part(keep):
-    """Run the cells of the recorded section, drawings included; return their variables."""
-    with pytest.MonkeyPatch.context() as patch:
-        cards = made_up_cards("bias_dial", lambda labels, seed: HEIGHTS[labels["model"]], keep=keep)
-        patch.setattr(vt.experiments, "so_far", lambda name: cards)
-        variables = {"vt": vt}
-        for cell in chapters.cells(NAME):
-            if cell.cell_type == "code" and cell.id.startswith("07-recorded-"):
-                exec(compile(cell.source, f"07_hybrid: {cell.id}", "exec"), variables)
-    plt.close("all")
-    return variables
+def test_a_hybrids_number_is_that_of_the_plain_models_tokens():
+    assert vt.PRESETS["ViT-B/32"].num_patches == 49 and vt.PRESETS["ViT-B/16"].num_patches == 196
 
 
-def test_the_recorded_section_shows_what_there_is(capsys):
-    assert recorded_part(lambda cell: False)["found"] == []
-    assert capsys.readouterr().out == ""
-    recorded_part(lambda cell: cell.seed == 0 and cell.labels["model"] != "cnn")
-    assert capsys.readouterr().out == (
-        " 5,000 images: hybrid minus vit +6.0 points (1 seed)\n"
-        "45,000 images: hybrid minus vit +6.0 points (1 seed)\n"
-    )
-    recorded_part(lambda cell: True)
-    assert " 5,000 images: hybrid minus cnn -4.0 points (2 seeds)" in capsys.readouterr().out
-
-
-def test_what_the_text_says_came_out_is_what_the_cards_say():
-    rows = vt.experiments.rows(vt.results.recorded("bias_dial"), ["test_accuracy"])
-    test = {(r["model"], r["images"]): r["mean"] for r in rows}
-    few, many = (test["hybrid", n] - test["vit", n] for n in (5_000, 45_000))
-    assert 0 < many < 0.01 and many < few < 0.03
-    assert test["cnn", 5_000] > test["hybrid", 5_000] + 0.03
-    assert test["cnn", 45_000] > test["hybrid", 45_000]
-
-
-def test_what_the_text_says_of_a_longer_run_is_what_the_cards_say():
-    """Same models and recipe at two, five, ten and thirty passes; the CNN is unsteady till late."""
-    cards = {c["cell"]: c for c in vt.results.recorded("augmentation")}
-    five = {c["cell"]: c for c in vt.results.recorded("bias_dial")}
-    test = {}
-    for model in ("vit", "hybrid", "cnn"):
-        run = {n: cards[f"{model}-basic-{n}-s0"] for n in (2, 10, 30)}
-        run[5] = five[f"{model}-45000-s0"]
-        for passes, card in run.items():
-            assert abs(card["train"]["epochs"] - passes) < 0.01
-            assert card["config"]["model"] == run[30]["config"]["model"]
-            changed = {"evaluations"}
-            for key in set(card["config"]["train"]) - changed:
-                assert card["config"]["train"][key] == run[30]["config"]["train"][key], key
-            test[model, passes] = card["metrics"]["test_accuracy"]
-    for passes in (2, 5, 10):
-        assert 0 < test["hybrid", passes] - test["vit", passes] < 0.02
-        assert test["hybrid", passes] < test["cnn", passes]
-    assert test["hybrid", 30] > test["vit", 30] + 0.03
-    assert test["hybrid", 30] > test["cnn", 30] + 0.01
-    gain = {model: test[model, 30] - test[model, 2] for model in ("vit", "hybrid", "cnn")}
-    assert max(gain, key=gain.get) == "hybrid"
-    looks = cards["cnn-basic-30-s0"]["curves"]["val_accuracy"]
-    assert max(a - b for a, b in zip(looks[20:], looks[21:], strict=False)) > 0.05
-    control = cards["cnn-half-basic-30-s0"]
-    rates = [c["config"]["train"]["learning_rate"] for c in (control, cards["cnn-basic-30-s0"])]
-    assert rates[0] == rates[1] / 2
-    assert abs(control["metrics"]["test_accuracy"] - test["cnn", 30]) < 0.005
+def test_what_it_reads_needs_no_training():
+    """Rates, optimisers and recorded runs come after chapter 8."""
+    assert not any("vt.experiments" in cell.source for cell in chapters.code_cells(NAME))
+    assert "{result}" not in chapters.markdown(NAME) and "Muon" not in chapters.markdown(NAME)

@@ -241,6 +241,60 @@ def test_what_the_text_says_of_the_dial_is_what_the_cards_say():
     assert max(lead["cct", 5_000], lead["hybrid", 5_000]) < 0.5 * lead["cnn", 5_000]
 
 
+def test_what_the_text_says_of_the_hybrid_is_what_the_cards_say():
+    rows = vt.experiments.rows(vt.results.recorded("bias_dial"), ["test_accuracy"])
+    test = {(r["model"], r["images"]): r["mean"] for r in rows}
+    few, many = (test["hybrid", n] - test["vit", n] for n in (5_000, 45_000))
+    assert 0 < many < 0.01 and many < few < 0.03
+    assert test["cnn", 5_000] > test["hybrid", 5_000] + 0.03
+    assert test["cnn", 45_000] > test["hybrid", 45_000]
+    past = []  # how far each model with few images falls from its best look to its last
+    for card in vt.results.recorded("bias_dial"):
+        looks = card["curves"]["val_accuracy"]
+        assert len(looks) == 5 and "the look with the best accuracy" in card["selection"]
+        if card["cell"] in ("vit-5000-s0", "hybrid-5000-s0"):
+            past.append(max(looks) - looks[-1])
+    assert min(past) > 0.01 and max(past) > few
+
+
+def test_what_the_text_says_of_the_hybrid_in_longer_runs_is_what_the_cards_say():
+    """Same models and recipe at two, five, ten and thirty passes; the CNN is unsteady till late."""
+    cards = {c["cell"]: c for c in vt.results.recorded("augmentation")}
+    five = {c["cell"]: c for c in vt.results.recorded("bias_dial")}
+    test = {}
+    for model in ("vit", "hybrid", "cnn"):
+        run = {n: cards[f"{model}-basic-{n}-s0"] for n in (2, 10, 30)}
+        run[5] = five[f"{model}-45000-s0"]
+        for passes, card in run.items():
+            assert abs(card["train"]["epochs"] - passes) < 0.01
+            assert card["config"]["model"] == run[30]["config"]["model"]
+            changed = {"evaluations"}
+            for key in set(card["config"]["train"]) - changed:
+                assert card["config"]["train"][key] == run[30]["config"]["train"][key], key
+            test[model, passes] = card["metrics"]["test_accuracy"]
+    for passes in (2, 5, 10):
+        assert 0 < test["hybrid", passes] - test["vit", passes] < 0.02
+        assert test["hybrid", passes] < test["cnn", passes]
+    assert test["hybrid", 30] > test["vit", 30] + 0.03
+    assert test["hybrid", 30] > test["cnn", 30] + 0.01
+    gain = {model: test[model, 30] - test[model, 2] for model in ("vit", "hybrid", "cnn")}
+    assert max(gain, key=gain.get) == "hybrid"
+    looks = cards["cnn-basic-30-s0"]["curves"]["val_accuracy"]
+    assert max(a - b for a, b in zip(looks[20:], looks[21:], strict=False)) > 0.05
+    control = cards["cnn-half-basic-30-s0"]
+    rates = [c["config"]["train"]["learning_rate"] for c in (control, cards["cnn-basic-30-s0"])]
+    assert rates[0] == rates[1] / 2
+    assert abs(control["metrics"]["test_accuracy"] - test["cnn", 30]) < 0.005
+
+
+def test_the_quick_form_of_the_dial_is_small_and_of_three_models():
+    quick = vt.experiments.find("bias_dial").cells(quick=True)
+    assert [cell.labels["model"] for cell in quick] == ["vit", "hybrid", "cnn"]
+    assert len({cell.images for cell in quick}) == 1 and quick[0].images <= 16_000
+    macs = [vt.cost.macs(cell.config()) for cell in quick]
+    assert max(macs) < 3e6 and max(macs) / min(macs) < 1.1
+
+
 def test_what_the_text_says_of_positions_and_reading_is_what_the_cards_say():
     found = {}
     for name in ("positions", "pooling"):

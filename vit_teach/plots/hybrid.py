@@ -11,7 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
-from .style import COLOURS, SEQUENTIAL, figure, plotly_figure, show_pixels, size, square, styled
+from .style import (
+    COLOURS,
+    SEQUENTIAL,
+    figure,
+    model_colours,
+    plotly_figure,
+    show_pixels,
+    size,
+    square,
+    styled,
+)
 
 Window = tuple[int, int, int]
 
@@ -39,9 +49,9 @@ def paper_pairs(pairs: Sequence[tuple[str, float, float, float, float]]) -> Figu
             name, (plain_cost, plain), (8, -10) if crowded else (-8, -3),
             textcoords="offset points", ha="left" if crowded else "right",
         )  # fmt: skip
-    columns = list(zip(*pairs, strict=True))
-    ax.plot(columns[2], columns[1], "o", color=COLOURS["blue"], markersize=8, label="plain ViT")
-    ax.plot(columns[4], columns[3], "s", color=COLOURS["vermilion"], markersize=8, label="hybrid")
+    columns, colours = list(zip(*pairs, strict=True)), model_colours(["vit", "hybrid"])
+    ax.plot(columns[2], columns[1], "o", color=colours["vit"], markersize=8, label="plain ViT")
+    ax.plot(columns[4], columns[3], "s", color=colours["hybrid"], markersize=8, label="hybrid")
     low, high = min(columns[1]), max(columns[3])
     room = 0.15 * (high - low)
     ax.set(xscale="log", xlabel="exaFLOPs of pre-training", ylabel="ImageNet accuracy (%)")

@@ -67,7 +67,8 @@
     const margin = { t: layout.title ? 56 : 24, r: 16, b: 56, l: 60, ...layout.margin };
     const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
     const roomy = Object.fromEntries(axes.map((axis) => [axis, withRoom(layout[axis])]));
-    const legend = narrow
+    const below = narrow && !layout.sliders; // a slider stands there already
+    const legend = below
       ? { ...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -0.3, yanchor: "top" }
       : layout.legend;
     return { ...layout, ...roomy, margin, legend, width: undefined, autosize: true };
