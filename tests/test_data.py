@@ -532,7 +532,7 @@ def test_load_or_shapes_says_which(small, capsys, monkeypatch, tmp_path):
         elsewhere.chdir(tmp_path / "empty")
         stand_in = data.load_or_shapes("cifar10", "test")
     line = capsys.readouterr().out
-    assert line.count("\n") == 1 and "built-in shape" in line and "no CIFAR-10" in line
+    assert line.count("\n") == 2 and "built-in shape" in line and "no CIFAR-10" in line
     assert stand_in.split == "test" and len(stand_in) == 2000
     file = small.write_archive(small.root)
     assert data.load_or_shapes("cifar10", "test").source == "CIFAR-10"
@@ -540,6 +540,43 @@ def test_load_or_shapes_says_which(small, capsys, monkeypatch, tmp_path):
     file.write_bytes(b"damaged")
     with pytest.raises(cifar.DataError):
         data.load_or_shapes("cifar10", "test")
+
+
+def test_load_or_digits_says_which(small, capsys):
+    digits = data.load_or_digits("cifar10", "test")
+    line = capsys.readouterr().out
+    assert "handwritten digits" in line and "no CIFAR-10" in line
+    assert digits.split == "test" and len(digits) == 297
+    small.write_archive(small.root)
+    assert data.load_or_digits("cifar10", "test").source == "CIFAR-10"
+
+
+def test_the_digits_are_those_of_scikit_learn_grown_to_32_pixels():
+    from sklearn.datasets import load_digits
+
+    parts = [data.digits("train"), data.load("digits", "test")]
+    assert [len(part) for part in parts] == [1500, 297]
+    grey = torch.cat([part.images for part in parts])  # (1797, 3, 32, 32)
+    assert torch.equal(grey[:, 0], grey[:, 1]) and torch.equal(grey[:, 0], grey[:, 2])
+    # Each 4 x 4 block averages to about its old pixel; sorted, since the split changes the order.
+    small = torch.nn.functional.avg_pool2d(grey[:, 0].float(), 4).flatten(1).mean(dim=1)  # (N,)
+    old = torch.from_numpy(load_digits().images).flatten(1).mean(dim=1) * 255 / 16
+    torch.testing.assert_close(small.sort().values, old.sort().values.float(), rtol=0, atol=4)
+    labels = torch.cat([part.labels for part in parts])
+    assert labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert parts[1].labels.bincount().min() >= 28  # each digit in proportion
+    again = data.digits("train")
+    assert again.fingerprint() == parts[0].fingerprint() == "1347ddcfff83f0ce"
+
+
+def test_no_digit_is_in_both_parts():
+    keys = [{image.numpy().tobytes() for image in data.digits(s).images} for s in ("train", "test")]
+    assert not keys[0] & keys[1]
+
+
+def test_digits_refuse_another_split():
+    with pytest.raises(ValueError, match="split='holiday' must be one of train, test"):
+        data.digits("holiday")
 
 
 def test_data_folder(monkeypatch, tmp_path):

@@ -15,7 +15,6 @@ ROLE = re.compile(r"\{(?:result|gap|coverage)\}`[^`]*`")
 # Not results of ours: chance, limits of statistics, examples made up on the page, and numbers that
 # repeat or subtract published ones of a table above, rounded.
 GIVEN = {
-    "07_hybrid": {"10"},
     "09_recipe": {"0.5", "1", "3.5"},
     "11_data_size": {"95", "90", "50", "80"},
     "12_transfer": {"0.7"},
