@@ -92,14 +92,16 @@ def test_crop_and_flip_by_hand_is_the_packages(built, top, left, mirrored):
     assert torch.equal(built["crop_and_flip"](image, top, left, mirrored), theirs[0])
 
 
-def test_the_loop_by_hand_is_the_packages_loop(built):
+@pytest.mark.parametrize("policy", ["none", "basic"])
+def test_the_loop_by_hand_is_the_packages_loop(built, policy):
     images = built["train_set"]
+    built["policy"] = policy
     mine, average = built["train_by_hand"](
         built["fresh"](seed=3), images.images, images.labels, steps=5, B=12, lr=1e-3, seed=3
     )
     config = train.TrainConfig(
         steps=5, batch_size=12, learning_rate=1e-3, seed=3, evaluations=5,
-        precision="float32", device="cpu",
+        precision="float32", device="cpu", optimizer="adamw", augment=policy,
     )  # fmt: skip
     start = built["fresh"](seed=3)
     best, history = train.train(start, images, built["validation_set"], config, quiet=True)
@@ -117,3 +119,50 @@ def test_the_recorded_runs_are_there_and_complete():
         assert said["steps"] == card["train"]["steps"] and said["seed"] == card["seed"]
         assert card["status"] == "complete" and card["data"]["source"].startswith("CIFAR-10")
         assert "test_n" in card["metrics"] and "val_accuracy" in card["curves"]
+
+
+def test_without_cifar_the_page_trains_on_digits_as_they_are(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIT_TEACH_DATA", str(tmp_path))
+    cells = [cell.source for cell in chapters.code_cells(NAME)]
+    space = {"vt": vt}
+    exec(next(source for source in cells if "load_or_digits" in source), space)
+    line = next(re.search(r"^policy = .*$", s, re.M)[0] for s in cells if "policy = " in s)
+    exec(line, space)
+    assert "digits" in space["full"].source and space["policy"] == "none"
+    space["full"] = space["full"].__class__(**{**vars(space["full"]), "source": "CIFAR-10"})
+    exec(line, space)
+    assert space["policy"] == "basic"
+
+
+def test_what_the_text_says_of_the_recorded_runs_is_what_their_cards_say():
+    cards = {card["cell"]: card for card in vt.results.recorded("train")}
+    short, long = (cards[f"cifar-vit-{minutes}min"] for minutes in (20, 90))
+    gaps = []
+    for card in (short, long):
+        curve = card["curves"]
+        gaps.append(curve["train_accuracy"][-1] - curve["val_accuracy"][-1])
+        assert len(cards) == 2 and card["seed"] == 0 and card["config"]["train"]["average"] == 0.998
+        assert card["config"]["train"]["optimizer"] == "muon"
+    assert 0.065 < gaps[0] < 0.075 and -0.05 < gaps[1] < -0.04
+    assert [card["config"]["train"]["augment"] for card in (short, long)] == ["basic", "strong"]
+    assert [card["config"]["train"]["weight_decay"] for card in (short, long)] == [0.2, 0.05]
+    assert [round(card["train"]["epochs"]) for card in (short, long)] == [13, 52]
+    looks = [card["curves"]["val_accuracy"][-3:] for card in (short, long)]
+    assert max(looks[0]) - min(looks[0]) < 0.005 and looks[1] == sorted(looks[1])
+    assert short["metrics"]["test_accuracy"] > 0.8 and round(short["train"]["wall_s"] / 60) == 22
+
+
+def test_the_numbers_of_the_recipe_are_those_of_the_package():
+    text, config = chapters.markdown(NAME), train.TrainConfig(steps=1)
+    assert (config.batch_size, config.label_smoothing, config.learning_rate) == (128, 0.1, 3e-3)
+    assert (config.weight_decay, config.warmup, config.clip, config.average) == (
+        0.05,
+        0.05,
+        1,
+        0.998,
+    )
+    assert abs(1 / (config.learning_rate * config.weight_decay) - 6_700) < 50
+    assert round(1 / (1 - config.average)) == 500 and round(500 * 128 / 45_000, 1) == 1.4
+    for n, points in ((500, "1.8"), (5_000, "0.6"), (10_000, "0.4")):
+        assert f"{100 * (0.16 / n) ** 0.5:.1f}" == points and points in text
+    assert "1.4 epochs" in text and "162" in text

@@ -11,7 +11,6 @@ spec.loader.exec_module(lengths)
 
 # (words, cells, wide lines) of the chapters that are still longer than they should be.
 LIMITS = {
-    "08_training": (3484, 40, 44),
     "09_recipe": (5613, 33, 43),
     "10_inductive_bias": (6647, 58, 85),
     "11_data_size": (3482, 18, 30),

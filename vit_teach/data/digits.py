@@ -18,7 +18,7 @@ from .imageset import ImageSet
 SPLITS = ("train", "test")
 SIZE = 32  # pixels of a side, as in CIFAR
 TEST = 297  # pictures held back to test on; 1,500 remain
-SOURCE = "handwritten digits (scikit-learn's, 8 x 8 grown to 32 x 32)"
+SOURCE = "handwritten digits (scikit-learn's, grown to 32 x 32)"
 
 
 def digits(split: str = "train") -> ImageSet:

@@ -386,7 +386,7 @@ def run_steps(trainer: Trainer, save: Callable[[], None], quiet: bool = False) -
 
 def _line(row: dict[str, Any], steps: int) -> str:
     return (
-        f"step {row['step']:>6}/{steps} · epoch {row['epoch']:5.1f} · {row['seconds']:6.0f} s · "
-        f"train loss {row['train_loss']:.3f} accuracy {row['train_accuracy']:.1%} · "
-        f"validation accuracy {row['val_accuracy']:.1%}"
+        f"step {row['step']:>6}/{steps} · epoch {row['epoch']:5.1f} · {row['seconds']:3.0f} s · "
+        f"loss {row['train_loss']:.3f}, train {row['train_accuracy']:.1%}, "
+        f"validation {row['val_accuracy']:.1%}"
     )
