@@ -10,15 +10,9 @@ lengths = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(lengths)
 
 # (words, cells, wide lines) of the chapters that are still longer than they should be.
-LIMITS = {
-    "09_recipe": (5613, 33, 43),
-    "10_inductive_bias": (6647, 58, 85),
-    "11_data_size": (3482, 18, 30),
-    "12_transfer": (2593, 22, 41),
-    "13_scale": (2850, 24, 34),
-    "14_attention_maps": (2866, 31, 46),
-    "15_strengths_limits": (3471, 26, 51),
-}  # fmt: skip
+LIMITS = {"11_data_size": (2154, 9, 0)}
+# Chapters whose head still states other minutes than those of the reading.
+OTHER_MINUTES = ["11_data_size", "14_attention_maps"]
 CHAPTERS = {path.stem: path for path in lengths.chapters()}
 MEASURES = ("words", "cells", "wide lines")
 
@@ -36,10 +30,11 @@ def test_a_chapter_with_a_limit_of_its_own_still_needs_it(name):
     assert lengths.over(name, lengths.measured(CHAPTERS[name]))
 
 
-@pytest.mark.parametrize("name", [name for name in CHAPTERS if name not in LIMITS])
+@pytest.mark.parametrize("name", CHAPTERS)
 def test_the_minutes_that_a_chapter_states_are_those_of_the_reading(name):
     found = lengths.measured(CHAPTERS[name])
-    assert abs(found["minutes"] - found["says"]) <= 2, (found["minutes"], found["says"])
+    honest = abs(found["minutes"] - found["says"]) <= 2
+    assert honest is (name not in OTHER_MINUTES), (found["minutes"], found["says"])
 
 
 def markdown(source):
