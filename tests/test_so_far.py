@@ -44,7 +44,7 @@ def test_nothing_a_part_and_all(tmp_path, capsys):
 
     write([{**cards[0], "same_training_as": "shuffle/vit-none-s0"}], tmp_path)
     experiments.so_far("recipe", tmp_path)
-    assert "2.6 hours of one core, 1 shared with other experiments)" in capsys.readouterr().out
+    assert "2.6 hours of one core,\n1 shared with other experiments)" in capsys.readouterr().out
 
 
 def test_a_card_of_no_declared_cell_is_not_counted(tmp_path, capsys):

@@ -92,10 +92,10 @@ def so_far(experiment: Experiment, folder: str | Path = RESULTS) -> list[Card]:
     many = f"{len(cards)} of its {count}" if len(cards) < count else f"all its {count}"
     said = f"{experiment.name}: {many} trainings are recorded (seeds {seeds}; "
     shared = sum("same_training_as" in card for card in cards)
-    others = f", {shared} shared with other experiments" if shared else ""
+    others = f",\n{shared} shared with other experiments" if shared else ""
     print(f"{said}{core_hours(cards):.1f} hours of one core{others}).")
     if len(cards) < count:
-        print(f"What follows is that part. To record the rest: {command}")
+        print(f"What follows is that part. To record the rest:\n{command}")
     return cards
 
 
