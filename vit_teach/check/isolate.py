@@ -57,14 +57,15 @@ class NoAnswer(Wrong):
 class Later:
     """An answer that comes into being only in the child, by ``make()``.
 
-    The grader hands these to checks, so that it never runs a submission's code itself.
+    The grader hands these to checks, so that it never runs a submission's code itself. ``seconds``
+    is what ``make`` may take, on top of the check's own limit.
 
     >>> Later(lambda: abs)(-3)
     3
     """
 
-    def __init__(self, make):
-        self.make = make
+    def __init__(self, make, seconds=0.0):
+        self.make, self.seconds = make, seconds
 
     def __call__(self, *args, **kwargs):
         return results([lambda answer: answer(*args, **kwargs)], self)[0][0]
@@ -80,6 +81,7 @@ def results(calls, answer, forbidden=(), seconds=SECONDS):
     >>> results([lambda f: f(2), lambda f: f(3)], lambda x: x * x)
     ([4, 9], '')
     """
+    seconds += getattr(answer, "seconds", 0) if isinstance(answer, Later) else 0
     if not can_fork():
         return _here(calls, answer, forbidden, seconds), ""
     with tempfile.TemporaryFile() as printed:
