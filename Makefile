@@ -6,7 +6,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 DATASET ?= cifar10
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test data clean
+.PHONY: help book serve test data course clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
@@ -23,6 +23,9 @@ test: $(VENV)/.installed-test  ## install what the tests need and run all of the
 
 data: $(VENV)/.installed  ## fetch CIFAR-10 (or: make data DATASET=cifar100)
 	@$(PY) -m vit_teach.data $(DATASET)
+
+course: $(VENV)/.installed  ## write the exercises for a class: hand-outs, solutions, tests
+	@$(PY) -m vit_teach.course build $(ARGS)
 
 clean:  ## remove the built site and its caches, keep .venv and data
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis
