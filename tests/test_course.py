@@ -148,6 +148,8 @@ def test_a_plain_file_is_tested_by_pytest(course, tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", "."]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert "4 failed" in run.stdout and run.stdout.count("no answer in the cell yet") >= 4
+    text = (tmp_path / f"{name}.py").read_text()
+    assert "check" not in text.split("Task 1")[1] and "BEGIN" not in text
     solved = "\n\n".join(source.unmarked(c.source) for c in source.read(name).cells
                          if c.cell_type == "code" and not source.is_check(c))  # fmt: skip
     (tmp_path / f"{name}.py").write_text(solved)
@@ -156,6 +158,9 @@ def test_a_plain_file_is_tested_by_pytest(course, tmp_path):
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert "4 passed" in run.stdout, run.stdout
     assert full.count("seed=7") == 4
+    (tmp_path / f"{name}.py").write_text(solved.replace("def patchify", "def missing"))
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "1 failed, 3 passed" in run.stdout, run.stdout
 
 
 def test_run_all_in_a_hand_out_stops_with_the_kind_message(course):

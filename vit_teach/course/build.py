@@ -1,6 +1,7 @@
 """Write the versions of each exercise into one folder: what a teacher hands out, keeps and runs."""
 
 import copy
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -92,7 +93,7 @@ def script(source, title="", due="") -> str:
     parts = []
     for cell in exercises.student(source, title, due).cells:
         if cell.cell_type == "code" and not is_check(cell):
-            parts.append(cell.source.replace("from vit_teach import check\n", ""))
+            parts.append(re.sub(r"\n?from vit_teach import check\b", "", cell.source))
         elif cell.cell_type == "markdown":
             text = cell.source.replace("then run the check below it", "then run pytest")
             lines = text.replace("<details><summary>", "").replace("</summary>", ":")
@@ -121,7 +122,7 @@ def tests(source, name, full=False) -> str:
         code = unmarked(cell.source) if full else visible(cell.source)
         test = graded(cell)["grade_id"].replace("-", "_")
         lines += ["", "", f"@pytest.mark.points({points(cell)})", f"def test_{test}(answers):"]
-        lines += [f'    {n} = answers["{n}"]' for n in known if n in code]
+        lines += [f'    {n} = answers["{n}"]' for n in known if re.search(rf"\b{n}\b", code)]
         lines += [textwrap.indent(code, "    ")]
     return "\n".join(lines) + "\n"
 
