@@ -254,5 +254,9 @@ def test_the_command_line_says_what_is_wrong(tmp_path, capsys):
 
 def test_two_students_of_one_name_get_a_page_each(tmp_path):
     marks = [grade.Graded(name, [grade.Row("a", 1, 1, "right")]) for name in ("A b", "A/b")]
+    marks[0].rows[0].message, marks[0].notes = "<i>odd</i>", ["<i>note</i>"]
     report.write_reports(marks, tmp_path)
-    assert len(list((tmp_path / "feedback").iterdir())) == 2
+    pages = sorted((tmp_path / "feedback").iterdir())
+    assert len(pages) == 2
+    text = pages[0].read_text(encoding="utf-8")
+    assert "<i>" not in text and text.count("&lt;i&gt;") == 2
