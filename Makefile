@@ -12,7 +12,6 @@ QUICK := $(addprefix tests/test_,attention.py augment.py cost.py embedding.py en
 .DEFAULT_GOAL := help
 .PHONY: help book serve test quick lint format data course clean
 
-
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
 

@@ -1,6 +1,10 @@
 """Checks of chapter 2: an image to patches and back, with numbers that know their place."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from ..vit import patches as own
 from .judge import Case, examine
@@ -8,7 +12,7 @@ from .judge import Case, examine
 OWN = (own.patchify, own.unpatchify)
 
 
-def places(batch, channels, height, width):
+def places(batch: int, channels: int, height: int, width: int) -> Tensor:
     """Images whose numbers tell their place: thousands image, hundreds channel, tens row, ones x.
 
     >>> places(1, 2, 3, 4)[0, 1, 2, 3].item()
@@ -19,7 +23,7 @@ def places(batch, channels, height, width):
     return 1000 * b + 100 * c + 10 * y + x
 
 
-def by_slicing(images, patch):
+def by_slicing(images: Tensor, patch: tuple[int, int]) -> Tensor:
     """The slow, obvious cut: (B, C, H, W) to (B, N, C * PH * PW), patch by patch.
 
     >>> by_slicing(places(1, 1, 2, 4), (2, 2)).tolist()
@@ -34,7 +38,7 @@ def by_slicing(images, patch):
     return torch.stack(cuts, dim=1)
 
 
-def split(images, patch):
+def split(images: Tensor, patch: tuple[int, int]) -> Tensor:
     """The six axes (B, C, gh, PH, gw, PW) of images (B, C, H, W).
 
     >>> split(torch.zeros(1, 3, 4, 9), (2, 3)).shape
@@ -44,10 +48,10 @@ def split(images, patch):
     return images.reshape(batch, channels, height // ph, ph, width // pw, pw)
 
 
-def _joined(*axes):
+def _joined(*axes: int) -> Callable[..., Tensor]:
     """A mistaken cut: the six axes in this order, then joined."""
 
-    def cut(images, patch):
+    def cut(images: Tensor, patch: tuple[int, int]) -> Tensor:
         six = split(images, patch)
         count = six.shape[2] * six.shape[4]
         return six.permute(axes).reshape(len(images), count, -1)
@@ -70,7 +74,7 @@ CUT_FAULTS = {
 }  # fmt: skip
 
 
-def sizes(seed, count, square=False):
+def sizes(seed: int, count: int, square: bool = False) -> Iterator[tuple[Tensor, tuple[int, int]]]:
     """``count`` random cases: images of places and a patch size that tiles them.
 
     >>> [tuple(images.shape) for images, patch in sizes(0, 1)] == [(3, 1, 20, 6)]
@@ -79,13 +83,13 @@ def sizes(seed, count, square=False):
     random = torch.Generator().manual_seed(seed)
     for _ in range(count):
         b, c, gh, gw, ph, pw = (
-            torch.randint(1, most, (1,), generator=random).item() for most in (4, 5, 5, 5, 5, 5)
+            int(torch.randint(1, most, (1,), generator=random)) for most in (4, 5, 5, 5, 5, 5)
         )
         pw = ph if square else pw
         yield places(b, c, gh * ph, gw * pw), (ph, pw)
 
 
-def patchify(answer, seed=0):
+def patchify(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``patchify(images, patch)``: images (B, C, H, W), patch (PH, PW) in pixels.
 
     Right is (B, N, C * PH * PW): row by row, inside a patch channel, row, column. Raises ``Wrong``.
@@ -102,7 +106,7 @@ def patchify(answer, seed=0):
     examine("patchify", answer, cases, OWN)
 
 
-def repaired(answer, seed=0):
+def repaired(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``repaired(images, p)``: the cut of square patches, side ``p`` in pixels.
 
     Raises ``Wrong``.
@@ -122,10 +126,12 @@ def repaired(answer, seed=0):
     examine("repaired", answer, cases, OWN)
 
 
-def _pasted(*axes, grid="rows"):
+def _pasted(*axes: int, grid: str = "rows") -> Callable[..., Tensor]:
     """A mistaken way back: the axes (B, gh, gw, C, PH, PW) in this order, then joined."""
 
-    def paste(patches, patch, size, channels):
+    def paste(
+        patches: Tensor, patch: tuple[int, int], size: tuple[int, int], channels: int
+    ) -> Tensor:
         (ph, pw), (height, width) = patch, size
         gh, gw = height // ph, width // pw
         if grid == "columns":
@@ -155,7 +161,7 @@ PASTE_FAULTS = {
 }  # fmt: skip
 
 
-def unpatchify(answer, seed=0):
+def unpatchify(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``unpatchify(patches, patch, size, channels)``: the way back.
 
     Patches are (B, N, C * PH * PW), sizes are (height, width) in pixels; right is (B, C, H, W).
@@ -175,7 +181,7 @@ def unpatchify(answer, seed=0):
     examine("unpatchify", answer, cases, OWN)
 
 
-def _where(channel, y, x, width, patch):
+def _where(channel: int, y: int, x: int, width: int, patch: int) -> tuple[int, int]:
     number = y // patch * (width // patch) + x // patch
     return number, (channel * patch + y % patch) * patch + x % patch
 
@@ -200,11 +206,11 @@ WHERE_FAULTS = {
 }  # fmt: skip
 
 
-def _channel_last(c, y, x, p, channels=3):
+def _channel_last(c: int, y: int, x: int, p: int, channels: int = 3) -> int:
     return (y % p * p + x % p) * channels + c
 
 
-def where(answer, seed=0):
+def where(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``where(channel, y, x, width, patch)``: (number of the patch, place in its vector).
 
     Sizes are in pixels; the images have three channels. Raises ``Wrong``.
@@ -217,10 +223,10 @@ def where(answer, seed=0):
     random = torch.Generator().manual_seed(seed)
     for _ in range(8):
         c, y, gw, p = (
-            torch.randint(low, most, (1,), generator=random).item()
+            int(torch.randint(low, most, (1,), generator=random))
             for low, most in ((0, 3), (0, 30), (1, 8), (1, 6))
         )
-        x = torch.randint(0, gw * p, (1,), generator=random).item()
+        x = int(torch.randint(0, gw * p, (1,), generator=random))
         questions.append((c, y, x, gw * p, p))
     names = ("channel", "y", "x", "width", "patch")
     cases = [Case(names, inputs, _where(*inputs), WHERE_FAULTS) for inputs in questions]

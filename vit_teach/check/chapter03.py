@@ -1,8 +1,11 @@
 """Checks of chapter 3: the linear projection, its cost, and its weights in other layouts."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..vit import embedding as own
 from ..vit import patches as cuts
@@ -11,7 +14,7 @@ from .judge import Case, examine
 CLOSE = 1e-6
 
 
-def draws(seed):
+def draws(seed: int) -> tuple[Callable[[int, int], int], Callable[..., Tensor]]:
     """Two functions that draw from one stream: a whole number of low..high, and normal numbers.
 
     >>> whole, normal = draws(0)
@@ -20,26 +23,28 @@ def draws(seed):
     """
     random = torch.Generator().manual_seed(seed)
 
-    def whole(low, high):
-        return torch.randint(low, high + 1, (1,), generator=random).item()
+    def whole(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (1,), generator=random))
 
-    def normal(*shape):
+    def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=random, dtype=torch.float64)
 
     return whole, normal
 
 
-def _tokens(images, weight, bias, order="cpp", bias_too=True):
+def _tokens(
+    images: Tensor, weight: Tensor, bias: Tensor, order: str = "cpp", bias_too: bool = True
+) -> Tensor:
     patches = cuts.patchify(images, tuple(weight.shape[2:]), order)
     return patches @ weight.flatten(1).T + (bias if bias_too else 0)
 
 
-def _down_the_columns(images, weight, bias):
+def _down_the_columns(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     grid = F.conv2d(images, weight, bias, stride=weight.shape[2:])
     return grid.transpose(2, 3).flatten(2).transpose(1, 2)
 
 
-def _reshaped(images, weight, bias):
+def _reshaped(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     grid = F.conv2d(images, weight, bias, stride=weight.shape[2:])
     return grid.reshape(len(images), -1, weight.shape[0])
 
@@ -62,7 +67,7 @@ PROJECTION_FAULTS = {
 }  # fmt: skip
 
 
-def projection(answer, seed=0):
+def projection(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``project(images, weight, bias)``: tokens (B, N, D) of images (B, C, H, W).
 
     ``weight`` is a convolution's, (D, C, PH, PW); ``bias`` is (D,). Raises ``Wrong``.
@@ -72,7 +77,7 @@ def projection(answer, seed=0):
     vit_teach.check.isolate.Wrong: shape: (2, 6, 5) is wanted, yours is (2, 3, 4, 9) ...
     """
     whole, normal = draws(seed)
-    shapes = [(2, 3, 2, 3, 2, 3, 5)]
+    shapes: list[tuple[int, ...]] = [(2, 3, 2, 3, 2, 3, 5)]
     shapes += [tuple(whole(1, 4) for _ in range(7)) for _ in range(6)]
     cases = []
     for b, c, gh, gw, ph, pw, d in shapes:
@@ -86,7 +91,7 @@ def projection(answer, seed=0):
     examine("projection", answer, cases, forbidden)
 
 
-def _cost(image, patch, channels, width):
+def _cost(image: int, patch: int, channels: int, width: int) -> tuple[int, int]:
     numbers = channels * patch**2
     return numbers * width + width, (image // patch) ** 2 * numbers * width
 
@@ -111,7 +116,7 @@ COST_FAULTS = {
 }  # fmt: skip
 
 
-def projection_cost(answer, seed=0):
+def projection_cost(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``cost(image, patch, channels, width)``: (parameters, MACs) of the projection.
 
     ``image`` and ``patch`` are sides of squares in pixels; the MACs are those of one image.
@@ -145,7 +150,7 @@ GOOGLE_FAULTS = {
 }  # fmt: skip
 
 
-def from_google(answer, seed=0):
+def from_google(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``from_google(kernel)``: (PH, PW, C, D) to a convolution's weight (D, C, PH, PW).
 
     Raises ``Wrong``.
@@ -164,7 +169,7 @@ def from_google(answer, seed=0):
     examine("from_google", answer, cases)
 
 
-def _twice(weight):
+def _twice(weight: Tensor) -> Tensor:
     return weight.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
 
 
@@ -182,7 +187,7 @@ TWICE_FAULTS = {
 }  # fmt: skip
 
 
-def twice_kernel(answer, seed=0):
+def twice_kernel(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``twice_kernel(weight)``: (D, C, PH, PW) to (D, C, 2 PH, 2 PW) for twice the pixels.
 
     The four weights on one old pixel are equal. Raises ``Wrong``.

@@ -1,7 +1,11 @@
 """Checks of chapter 4: fixed tables of sines, the class token, a table for another grid."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..vit import embedding as own
 from .chapter03 import CLOSE, draws
@@ -11,20 +15,20 @@ FIXED = (own.sincos_1d, own.sincos_2d, own.fixed_table)
 TABLE = 1e-5  # the tables are often built in 32-bit numbers
 
 
-def _angles(length, omega, start=0):
+def _angles(length: int, omega: Tensor, start: int = 0) -> Tensor:
     return torch.arange(start, length + start, dtype=torch.float64)[:, None] * omega
 
 
-def _omega(count, divisor):
+def _omega(count: int, divisor: float) -> Tensor:
     return 10000 ** (-torch.arange(count, dtype=torch.float64) / divisor)
 
 
-def _sincos(length, dim, divisor=None, start=0):
+def _sincos(length: int, dim: int, divisor: float | None = None, start: int = 0) -> Tensor:
     angles = _angles(length, _omega(dim // 2, divisor or dim / 2), start)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def _alternating(length, dim):
+def _alternating(length: int, dim: int) -> Tensor:
     sines, cosines = _sincos(length, dim).chunk(2, dim=1)
     return torch.stack([sines, cosines], dim=2).flatten(1)
 
@@ -45,7 +49,7 @@ SINCOS_FAULTS = {
 }  # fmt: skip
 
 
-def sincos(answer, seed=0):
+def sincos(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``sincos(length, dim)``: the table (length, dim) of ``vt.sincos_1d``.
 
     Raises ``Wrong``.
@@ -63,7 +67,13 @@ def sincos(answer, seed=0):
     examine("sincos", answer, cases, FIXED)
 
 
-def _sincos_2d(grid, dim, divisor=None, start=0, turned=False):
+def _sincos_2d(
+    grid: tuple[int, int],
+    dim: int,
+    divisor: float | None = None,
+    start: int = 0,
+    turned: bool = False,
+) -> Tensor:
     gh, gw = grid
     omega = _omega(dim // 4, dim // 4 - 1 if divisor is None else divisor)
     indexing = "xy" if turned else "ij"
@@ -73,8 +83,8 @@ def _sincos_2d(grid, dim, divisor=None, start=0, turned=False):
     return torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], dim=1)
 
 
-def _quarters(*order):
-    def table(grid, dim):
+def _quarters(*order: int) -> Callable[..., Tensor]:
+    def table(grid: tuple[int, int], dim: int) -> Tensor:
         quarters = _sincos_2d(grid, dim).chunk(4, dim=1)
         return torch.cat([quarters[n] for n in order], dim=1)
 
@@ -97,7 +107,7 @@ SINCOS_2D_FAULTS = {
 }  # fmt: skip
 
 
-def sincos_2d(answer, seed=0):
+def sincos_2d(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``sincos_2d(grid, dim)``: the table (gh * gw, dim) of ``vt.sincos_2d``.
 
     Raises ``Wrong``.
@@ -116,11 +126,11 @@ def sincos_2d(answer, seed=0):
     examine("sincos_2d", answer, cases, FIXED)
 
 
-def _tokens(patches, cls, table):
+def _tokens(patches: Tensor, cls: Tensor, table: Tensor | float) -> Tensor:
     return torch.cat([cls.expand(len(patches), -1, -1), patches], dim=1) + table
 
 
-def _last(patches, cls, table):
+def _last(patches: Tensor, cls: Tensor, table: Tensor) -> Tensor:
     return torch.cat([patches, cls.expand(len(patches), -1, -1)], dim=1) + table
 
 
@@ -142,7 +152,7 @@ TOKEN_FAULTS = {
 }  # fmt: skip
 
 
-def tokens(answer, seed=0):
+def tokens(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``tokens(patches, cls, table)``: class token in front, positions added.
 
     ``patches`` (B, N, D), ``cls`` (1, 1, D), ``table`` (1, N + 1, D); right is (B, N + 1, D).
@@ -162,24 +172,24 @@ def tokens(answer, seed=0):
     examine("tokens", answer, cases)
 
 
-def _plane(patches, old, new, **how):
+def _plane(patches: Tensor, old: tuple[int, int], new: tuple[int, int], **how: Any) -> Tensor:
     """Resize (1, N, D) as a picture of D channels."""
     plane = patches.reshape(1, *old, -1).permute(0, 3, 1, 2)
     plane = F.interpolate(plane, size=new, **{"mode": "bilinear", "align_corners": True, **how})
     return plane.permute(0, 2, 3, 1).reshape(1, new[0] * new[1], -1)
 
 
-def _resized(table, old, new, **how):
+def _resized(table: Tensor, old: tuple[int, int], new: tuple[int, int], **how: Any) -> Tensor:
     return torch.cat([table[:, :1], _plane(table[:, 1:], old, new, **how)], dim=1)
 
 
-def _without_permute(table, old, new):
+def _without_permute(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     plane = table[:, 1:].reshape(1, -1, *old)
     plane = F.interpolate(plane, size=new, mode="bilinear", align_corners=True)
     return torch.cat([table[:, :1], plane.reshape(1, new[0] * new[1], -1)], dim=1)
 
 
-def _on_a_line(table, old, new):
+def _on_a_line(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     line = table[:, 1:].transpose(1, 2)
     line = F.interpolate(line, size=new[0] * new[1], mode="linear", align_corners=True)
     return torch.cat([table[:, :1], line.transpose(1, 2)], dim=1)
@@ -206,7 +216,7 @@ RESIZE_FAULTS = {
 }  # fmt: skip
 
 
-def resize_positions(answer, seed=0):
+def resize_positions(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``resize(table, old, new)``: (1, 1 + N, D) to (1, 1 + N', D).
 
     Bilinear, corners aligned, the class token's row untouched. ``old`` and ``new`` are grids

@@ -1,23 +1,28 @@
 """Checks of chapter 5: attention, a mask, several heads, and the packing of their weights."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..vit import attention as own
 from .chapter03 import CLOSE, draws
 from .isolate import Wrong
 from .judge import Case, examine
 
+State = dict[str, Tensor]  # a layer's numbers by name
+
 KERNEL = (F, "scaled_dot_product_attention")
 OWN = (own.attend, own.attention_weights, own.MultiHeadAttention, nn.MultiheadAttention, KERNEL)
 
 
-def _scores(q, k):
+def _scores(q: Tensor, k: Tensor) -> Tensor:
     return q @ k.transpose(-2, -1)
 
 
-def _attend(q, k, v, scale=None, dim=-1):
+def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, dim: int = -1) -> Tensor:
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return (_scores(q, k) * scale).softmax(dim) @ v
 
@@ -43,7 +48,7 @@ ATTENTION_FAULTS = {
 }  # fmt: skip
 
 
-def attention(answer, seed=0):
+def attention(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``attend(q, k, v)``: softmax(q k^T / sqrt(h)) v, for (..., T, h). Raises ``Wrong``.
 
     >>> attention(lambda q, k, v: v.mean(-2))
@@ -55,27 +60,27 @@ def attention(answer, seed=0):
     shapes += [(whole(1, 3), whole(2, 7), whole(8, 12)) for _ in range(6)]
     cases = []
     for shape in shapes:
-        inputs = tuple(1.5 * normal(*shape) for _ in range(3))
-        want = _attend(*inputs)
+        q, k, v = inputs = tuple(1.5 * normal(*shape) for _ in range(3))
+        want = _attend(q, k, v)
         cases.append(Case(("q", "k", "v"), inputs, want, ATTENTION_FAULTS, tolerance=CLOSE))
     examine("attention", answer, cases, OWN)
 
 
-def _masked(q, k, v, allowed):
+def _masked(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
     scores = (_scores(q, k) * q.shape[-1] ** -0.5).masked_fill(~allowed, float("-inf"))
     return scores.softmax(-1) @ v
 
 
-def _groups(number):
+def _groups(number: Tensor) -> Tensor:
     return number[:, None] == number[None, :]
 
 
-def _rows(q, k, v, width):
+def _rows(q: Tensor, k: Tensor, v: Tensor, width: int) -> Tensor:
     return _masked(q, k, v, _groups(torch.arange(len(q)) // width))
 
 
-def _by_hand(after):
-    def attend(q, k, v, width):
+def _by_hand(after: bool) -> Callable[..., Tensor]:
+    def attend(q: Tensor, k: Tensor, v: Tensor, width: int) -> Tensor:
         allowed = _groups(torch.arange(len(q)) // width)
         scores = _scores(q, k) * q.shape[-1] ** -0.5
         if after:
@@ -103,7 +108,7 @@ ROW_FAULTS = {
 }  # fmt: skip
 
 
-def row_attention(answer, seed=0):
+def row_attention(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``row_attention(q, k, v, width)``: each patch attends only to its own row.
 
     ``q``, ``k``, ``v`` are (N, h) for a grid of ``width`` columns. Raises ``Wrong``.
@@ -125,7 +130,16 @@ def row_attention(answer, seed=0):
 # --- Several heads ----------
 
 
-def _heads(x, state, heads, view="rhc", order=(0, 1, 2), scale=None, join="right", proj=True):
+def _heads(
+    x: Tensor,
+    state: State,
+    heads: int,
+    view: str = "rhc",
+    order: tuple[int, ...] = (0, 1, 2),
+    scale: float | None = None,
+    join: str = "right",
+    proj: bool = True,
+) -> Tensor:
     """Multi-head attention from a state dict; the further arguments make the known mistakes.
 
     ``view`` names the axes of a row of qkv, slowest first: role, head, channel.
@@ -142,7 +156,7 @@ def _heads(x, state, heads, view="rhc", order=(0, 1, 2), scale=None, join="right
     return mixed @ state["proj.weight"].T + state["proj.bias"] if proj else mixed
 
 
-def _fault(**how):
+def _fault(**how: Any) -> Callable[..., Tensor]:
     return lambda x, state, dim, heads: _heads(x, state, **{"heads": heads, **how})
 
 
@@ -165,7 +179,7 @@ HEAD_FAULTS = {
 }  # fmt: skip
 
 
-def load(layer, state):
+def load(layer: object, state: State) -> nn.Module:
     """Put the numbers of ``state`` into a layer; raise :class:`Wrong` if its parts differ.
 
     >>> load(torch.nn.Linear(2, 2), {"weight": torch.zeros(2, 2), "bias": torch.zeros(2)})
@@ -184,12 +198,14 @@ def load(layer, state):
     return layer
 
 
-def _call_heads(answer, x, state, dim, heads):
+def _call_heads(
+    answer: Callable[..., Any], x: Tensor, state: State, dim: int, heads: int
+) -> Tensor:
     with torch.no_grad():
         return load(answer(dim, heads), state)(x)
 
 
-def multi_head(answer, seed=0):
+def multi_head(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check a class ``Attention(dim, heads)`` with linear layers ``qkv`` and ``proj``.
 
     It maps tokens (B, T, D) to (B, T, D). Raises ``Wrong``.
@@ -213,7 +229,9 @@ def multi_head(answer, seed=0):
     examine("multi_head", answer, cases, OWN)
 
 
-def _repacked(rows, heads, view="hrc", back=(1, 0, 2)):
+def _repacked(
+    rows: Tensor, heads: int, view: str = "hrc", back: tuple[int, ...] = (1, 0, 2)
+) -> Tensor:
     sizes = {"r": 3, "h": heads, "c": len(rows) // (3 * heads)}
     split = rows.reshape(*(sizes[axis] for axis in view), -1)
     return split.permute(*back, 3).reshape(rows.shape)
@@ -237,7 +255,7 @@ REPACK_FAULTS = {
 }  # fmt: skip
 
 
-def repack(answer, seed=0):
+def repack(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``repack(rows, heads)``: rows ordered head, role, channel to role, head, channel.
 
     ``rows`` is a weight (3D, D) or a bias (3D,). Raises ``Wrong``.

@@ -1,16 +1,30 @@
 """Checks of chapter 6: the norm, the MLP, the encoder block, and Google's attention kernels."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..vit import encoder as own
 from .chapter03 import CLOSE, draws
-from .chapter05 import _heads, load
+from .chapter05 import State, _heads, load
 from .judge import Case, examine
 
+Part = Callable[[Tensor], Tensor]  # tokens to tokens
 
-def _norm(x, weight, bias, eps=1e-6, dim=-1, correction=0, centre=True, outside=False):
+
+def _norm(
+    x: Tensor,
+    weight: Tensor | float,
+    bias: Tensor | float,
+    eps: float = 1e-6,
+    dim: int | tuple[int, int] = -1,
+    correction: int = 0,
+    centre: bool = True,
+    outside: bool = False,
+) -> Tensor:
     mean = x.mean(dim, keepdim=True) if centre else 0
     spread = ((x - mean) ** 2).sum(dim, keepdim=True)
     count = x.shape[dim] if isinstance(dim, int) else x[0].numel()
@@ -40,7 +54,7 @@ NORM_FAULTS = {
 }  # fmt: skip
 
 
-def layer_norm(answer, seed=0):
+def layer_norm(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``layer_norm(x, weight, bias)``: tokens (B, T, D), eps 1e-6. Raises ``Wrong``.
 
     >>> layer_norm(lambda x, weight, bias: x[0])
@@ -59,18 +73,30 @@ def layer_norm(answer, seed=0):
     examine("layer_norm", answer, cases, (nn.LayerNorm, (F, "layer_norm"), (torch, "layer_norm")))
 
 
-def _mlp(x, w1, b1, w2, b2, act=F.gelu):
+def _mlp(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor | float,
+    w2: Tensor,
+    b2: Tensor | float,
+    act: Callable[[Tensor], Tensor] = F.gelu,
+) -> Tensor:
     return act(x @ w1.T + b1) @ w2.T + b2
+
+
+def _mlp_with(act: Callable[[Tensor], Tensor], *parts: Any) -> Tensor:
+    w1, b1, w2, b2 = parts[1:]
+    return _mlp(parts[0], w1, b1, w2, b2, act)
 
 
 MLP_FAULTS = {
     "this is GELU in its tanh form; the exact one, with erf, is wanted.":
-        lambda *parts: _mlp(*parts, act=lambda x: F.gelu(x, approximate="tanh")),
+        lambda *parts: _mlp_with(lambda x: F.gelu(x, approximate="tanh"), *parts),
     "this is the sigmoid form of GELU; the exact one, with erf, is wanted.":
-        lambda *parts: _mlp(*parts, act=lambda x: x * torch.sigmoid(1.702 * x)),
-    "this is ReLU; GELU is wanted.": lambda *parts: _mlp(*parts, act=F.relu),
+        lambda *parts: _mlp_with(lambda x: x * torch.sigmoid(1.702 * x), *parts),
+    "this is ReLU; GELU is wanted.": lambda *parts: _mlp_with(F.relu, *parts),
     "there is nothing between the two layers: they are one linear map.":
-        lambda *parts: _mlp(*parts, act=lambda x: x),
+        lambda *parts: _mlp_with(lambda x: x, *parts),
     "a second GELU stands at the end.": lambda *parts: F.gelu(_mlp(*parts)),
     "the first bias is missing.": lambda x, w1, b1, w2, b2: _mlp(x, w1, 0, w2, b2),
     "the second bias is missing.": lambda x, w1, b1, w2, b2: _mlp(x, w1, b1, w2, 0),
@@ -81,7 +107,7 @@ MLP_FAULTS = {
 }  # fmt: skip
 
 
-def mlp(answer, seed=0):
+def mlp(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``mlp(x, w1, b1, w2, b2)``: tokens (B, T, D) to (B, T, D), hidden width M.
 
     ``w1`` is (M, D), ``w2`` (D, M): outputs first, as ``nn.Linear`` keeps them. Raises ``Wrong``.
@@ -103,15 +129,18 @@ def mlp(answer, seed=0):
 # --- The block ----------
 
 
-def _parts(state, heads, eps=1e-6, second="norm2"):
+def _parts(
+    state: State, heads: int, eps: float = 1e-6, second: str = "norm2"
+) -> tuple[Part, Part, Part, Part]:
     """norm1, attention, norm2, MLP as functions of tokens."""
     inner = {name.removeprefix("attn."): value for name, value in state.items()}
 
-    def norm(name):
+    def norm(name: str) -> Part:
         return lambda x: _norm(x, state[f"{name}.weight"], state[f"{name}.bias"], eps)
 
-    def perceptron(x):
-        return _mlp(x, *(state[f"mlp.{name}"] for name in _MLP))
+    def perceptron(x: Tensor) -> Tensor:
+        w1, b1, w2, b2 = (state[f"mlp.{name}"] for name in _MLP)
+        return _mlp(x, w1, b1, w2, b2)
 
     return norm("norm1"), lambda x: _heads(x, inner, heads), norm(second), perceptron
 
@@ -119,25 +148,27 @@ def _parts(state, heads, eps=1e-6, second="norm2"):
 _MLP = ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")
 
 
-def _block(x, state, dim, heads, hidden, **how):
+def _block(x: Tensor, state: State, dim: int, heads: int, hidden: int, **how: Any) -> Tensor:
     norm1, attention, norm2, perceptron = _parts(state, heads, **how)
     x = x + attention(norm1(x))
     return x + perceptron(norm2(x))
 
 
-def _wrong_block(build):
-    def block(x, state, dim, heads, hidden):
+def _wrong_block(build: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def block(x: Tensor, state: State, dim: int, heads: int, hidden: int) -> Tensor:
         return build(x, *_parts(state, heads))
 
     return block
 
 
-def _after(x, norm1, attention, norm2, perceptron):
+def _after(x: Tensor, norm1: Part, attention: Part, norm2: Part, perceptron: Part) -> Tensor:
     x = norm1(x + attention(x))
     return norm2(x + perceptron(x))
 
 
-def _from_the_norm(x, norm1, attention, norm2, perceptron):
+def _from_the_norm(
+    x: Tensor, norm1: Part, attention: Part, norm2: Part, perceptron: Part
+) -> Tensor:
     x = norm1(x)
     x = x + attention(x)
     x = norm2(x)
@@ -168,12 +199,14 @@ BLOCK_FAULTS = {
 }  # fmt: skip
 
 
-def _call_block(answer, x, state, dim, heads, hidden):
+def _call_block(
+    answer: Callable[..., Any], x: Tensor, state: State, dim: int, heads: int, hidden: int
+) -> Tensor:
     with torch.no_grad():
         return load(answer(dim, heads, hidden), state)(x)
 
 
-def _draw_state(normal, dim, hidden):
+def _draw_state(normal: Callable[..., Tensor], dim: int, hidden: int) -> State:
     shapes = {
         "norm1.weight": (dim,), "norm1.bias": (dim,), "norm2.weight": (dim,), "norm2.bias": (dim,),
         "attn.qkv.weight": (3 * dim, dim), "attn.qkv.bias": (3 * dim,),
@@ -184,7 +217,7 @@ def _draw_state(normal, dim, hidden):
     return {name: normal(*shape) for name, shape in shapes.items()}
 
 
-def encoder_block(answer, seed=0):
+def encoder_block(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check a class ``Block(dim, heads, hidden)`` with ``norm1``, ``attn``, ``norm2`` and ``mlp``.
 
     The parts are ``nn.LayerNorm`` (eps 1e-6), ``vt.MultiHeadAttention`` and ``vt.Mlp``; the block
@@ -207,7 +240,7 @@ def encoder_block(answer, seed=0):
     examine("encoder_block", answer, cases, (own.EncoderBlock,))
 
 
-def _joined(*kernels):
+def _joined(*kernels: Tensor) -> Tensor:
     return torch.cat([kernel.flatten(1).T for kernel in kernels])
 
 
@@ -225,7 +258,7 @@ JOIN_FAULTS = {
 }  # fmt: skip
 
 
-def join_kernels(answer, seed=0):
+def join_kernels(answer: Callable[..., Any], seed: int = 0) -> None:
     """Check ``join_kernels(query, key, value)``: three (D, H, h) to one ``qkv.weight`` (3D, D).
 
     Raises ``Wrong``.

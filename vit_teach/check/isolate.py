@@ -22,7 +22,9 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 
@@ -35,13 +37,18 @@ ANSWER = 64 << 20  # bytes of results that are read
 HERE = str(Path(__file__).resolve().parent)
 SWITCHED_OFF = "the task is to write this yourself: the book's own function is switched off here."
 
+Call = Callable[[Any], Any]  # asks an answer something
+Forbidden = Callable[..., Any] | type | tuple[Any, str]  # see switched_off
+
 
 class Wrong(AssertionError):
     """The answer is wrong; the message names the property that is broken."""
 
     heading = "\x1b[31mNot yet.\x1b[0m"
 
-    def _render_traceback_(self):  # asked for by IPython: the message, not the checker's source
+    def _render_traceback_(
+        self,
+    ) -> list[str]:  # asked for by IPython: the message, not the checker's source
         return [f"{self.heading} {self}"]
 
 
@@ -50,7 +57,9 @@ class NoAnswer(Wrong):
 
     heading = "\x1b[34mYour turn.\x1b[0m"
 
-    def __init__(self, message="There is no answer in the cell yet. Write yours, then run this."):
+    def __init__(
+        self, message: str = "There is no answer in the cell yet. Write yours, then run this."
+    ) -> None:
         super().__init__(message)
 
 
@@ -64,14 +73,19 @@ class Later:
     3
     """
 
-    def __init__(self, make, seconds=0.0):
+    def __init__(self, make: Callable[[], Any], seconds: float = 0.0) -> None:
         self.make, self.seconds = make, seconds
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return results([lambda answer: answer(*args, **kwargs)], self)[0][0]
 
 
-def results(calls, answer, forbidden=(), seconds=SECONDS):
+def results(
+    calls: Sequence[Call],
+    answer: Any,
+    forbidden: Sequence[Forbidden] = (),
+    seconds: float = SECONDS,
+) -> tuple[list[Any], str]:
     """``call(answer)`` for each of ``calls``, computed in one child. Returns (values, printed).
 
     ``forbidden`` lists functions and classes that are switched off in the child, and pairs (module,
@@ -98,7 +112,7 @@ def results(calls, answer, forbidden=(), seconds=SECONDS):
     return values["values"], shown
 
 
-def _open(text):
+def _open(text: str) -> dict[str, Any]:
     """What a child sent: a dictionary with "values" or "error"."""
     try:
         values = unpack(text)
@@ -109,11 +123,11 @@ def _open(text):
     return values
 
 
-def _error(words):
+def _error(words: object) -> Wrong:
     return NoAnswer() if words is None else Wrong(str(words))
 
 
-def _compute(calls, answer, forbidden):
+def _compute(calls: Sequence[Call], answer: Any, forbidden: Sequence[Forbidden]) -> dict[str, Any]:
     """In the child: the values, or the reason in words (None: there is no answer yet)."""
     try:
         if isinstance(answer, Later):
@@ -124,7 +138,7 @@ def _compute(calls, answer, forbidden):
         return {"error": explain(error)}
 
 
-def explain(error):
+def explain(error: BaseException) -> str | None:
     """An error of the learner's function in words; None for an untouched stub.
 
     >>> explain(RecursionError())
@@ -146,15 +160,15 @@ def explain(error):
         return f"your function prints or writes more than {OUTPUT >> 10} kB."
     if SWITCHED_OFF in str(error):
         return SWITCHED_OFF
-    frames = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in frames if not frame.filename.startswith(HERE)]
+    stack = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in stack if not frame.filename.startswith(HERE)]
     where = (
         f", in line {frames[-1].lineno}: {frames[-1].line}" if frames and frames[-1].line else ""
     )
     return f"your function stops with {type(error).__name__}: {error}{where}"
 
 
-def _end(late, status, seconds):
+def _end(late: bool, status: int, seconds: float) -> str:
     """Why a child ended without a result."""
     if late:
         return f"your function did not come back within {seconds:.0f} seconds: an endless loop?"
@@ -166,7 +180,9 @@ def _end(late, status, seconds):
 # --- The child ----------
 
 
-def _in_child(work, printed, seconds, limits=True):
+def _in_child(
+    work: Callable[[], Any], printed: int, seconds: float, limits: bool = True
+) -> tuple[str | None, bool, int]:
     """Fork, let the child send ``pack(work())``. Returns (text or None, late, status)."""
     pipe, end = os.pipe()
     sys.stdout.flush()
@@ -192,7 +208,7 @@ def _in_child(work, printed, seconds, limits=True):
     return text, late, status
 
 
-def _reap(child):
+def _reap(child: int) -> int:
     """Wait for a child that has sent its result or is dying; one that lingers is killed."""
     for _ in range(200):
         done, status = os.waitpid(child, os.WNOHANG)
@@ -207,13 +223,13 @@ def _reap(child):
     return status
 
 
-def _send(end, data):
+def _send(end: int, data: bytes) -> None:
     data = len(data).to_bytes(8, "big") + data
     while data:
         data = data[os.write(end, data) :]
 
 
-def _receive(pipe, deadline):
+def _receive(pipe: int, deadline: float) -> tuple[str | None, bool]:
     """(text, late): a whole message, or None if the child ended or the deadline came first."""
     data = b""
     while True:
@@ -229,7 +245,7 @@ def _receive(pipe, deadline):
             return data[8 : 8 + length].decode("utf-8", "replace"), False
 
 
-def _prepare(printed, end, seconds, limits):
+def _prepare(printed: int, end: int, seconds: float, limits: bool) -> None:
     """Make this process, a fresh child, quiet, alone in its group, and limited.
 
     It keeps no open file but ``end``, through which it answers.
@@ -252,7 +268,7 @@ def _prepare(printed, end, seconds, limits):
         _limit(seconds)
 
 
-def _limit(seconds):
+def _limit(seconds: float) -> None:
     import resource
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing too much raises instead
@@ -268,7 +284,7 @@ def _limit(seconds):
 
 
 @functools.cache
-def can_fork():
+def can_fork() -> bool:
     """Whether a forked child of this process can multiply matrices: not so on every system.
 
     >>> can_fork() in (True, False)
@@ -285,14 +301,14 @@ def can_fork():
 # --- The book's own functions, switched off ----------
 
 
-def _refuse(*args, **kwargs):
+def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
     raise RuntimeError(
         "the task is to write this yourself: the book's own function is switched off here."
     )
 
 
 @contextlib.contextmanager
-def switched_off(forbidden):
+def switched_off(forbidden: Sequence[Forbidden]) -> Iterator[None]:
     """Within the block the functions and classes of ``forbidden`` refuse to work.
 
     A function of Python loses its code, so that every other name of it refuses too; a class loses
@@ -306,25 +322,32 @@ def switched_off(forbidden):
     """
     with contextlib.ExitStack() as stack:
         for part in forbidden:
-            if inspect.isfunction(part):
-                owner, name, new = part, "__code__", _refuse.__code__
-            elif inspect.isclass(part):
-                owner, name, new = part, "__init__", _refuse
-            else:
-                (owner, name), new = part, _refuse
+            owner, name, new = _lever(part)
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, new)
         yield
 
 
+def _lever(part: Forbidden) -> tuple[Any, str, Any]:
+    """What has to be set on what, so that a function or class refuses."""
+    if inspect.isfunction(part):
+        return part, "__code__", _refuse.__code__
+    if inspect.isclass(part):
+        return part, "__init__", _refuse
+    assert isinstance(part, tuple)
+    return *part, _refuse
+
+
 # --- Without a child ----------
 
 
-def _here(calls, answer, forbidden, seconds):
+def _here(
+    calls: Sequence[Call], answer: Any, forbidden: Sequence[Forbidden], seconds: float
+) -> list[Any]:
     """The values, computed in this process; an alarm ends loops where the system has one."""
     alarm = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
 
-    def ring(*_):
+    def ring(*_: object) -> NoReturn:
         raise Wrong(_end(True, 0, seconds))
 
     if alarm:

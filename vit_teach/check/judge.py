@@ -1,16 +1,17 @@
 """What is common to all checks: cases, the comparison, and the words for what is wrong."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
-from .isolate import NoAnswer, Wrong, results
+from .isolate import Forbidden, NoAnswer, Wrong, results
 from .plain import Other
 
 
-def plain_call(answer, *inputs):
+def plain_call(answer: Callable[..., Any], *inputs: Any) -> Any:
     """Call the answer with the inputs, as most cases do.
 
     >>> plain_call(max, 2, 3)
@@ -32,15 +33,15 @@ class Case:
     4
     """
 
-    names: tuple
-    inputs: tuple
+    names: tuple[str, ...]
+    inputs: tuple[Any, ...]
     want: object
-    faults: dict = field(default_factory=dict)
-    call: Callable = plain_call
-    rule: Callable | None = None
+    faults: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    call: Callable[..., Any] = plain_call
+    rule: Callable[[Any], str | None] | None = None
     tolerance: float = 0.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         return ", ".join(
             f"{name} {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{name}={value}"
             for name, value in zip(self.names, self.inputs, strict=True)
@@ -48,7 +49,9 @@ class Case:
         )
 
 
-def examine(name, answer, cases, forbidden=()):
+def examine(
+    name: str, answer: Any, cases: Sequence[Case], forbidden: Sequence[Forbidden] = ()
+) -> None:
     """Ask an answer all cases in a child process, and judge its replies here.
 
     Prints a line if all are right; raises :class:`Wrong` for the first that is not, and
@@ -74,17 +77,17 @@ def examine(name, answer, cases, forbidden=()):
     print(f"{name}: right ({len(cases)} cases)")
 
 
-def _question(case):
+def _question(case: Case) -> Callable[..., tuple[Any, Any]]:
     """A call that replies (value, inputs afterwards)."""
 
-    def ask(answer):
+    def ask(answer: Callable[..., Any]) -> tuple[Any, Any]:
         inputs = copy.deepcopy(case.inputs)
         return case.call(answer, *inputs), inputs
 
     return ask
 
 
-def judge(case, got, inputs):
+def judge(case: Case, got: Any, inputs: Any) -> None:
     """Raise :class:`Wrong` unless ``got`` is right and the ``inputs`` are as they were.
 
     >>> judge(Case(("x",), (2,), 4, {"you double instead of squaring.": lambda x: 2 * x}), 4, (2,))
@@ -102,7 +105,7 @@ def judge(case, got, inputs):
     raise Wrong(f"{words or difference(got, case.want, case.tolerance)} ({case})")
 
 
-def _judge_kind(case, got):
+def _judge_kind(case: Case, got: Any) -> None:
     """The type, the shape, the kind of numbers."""
     want = case.want
     if got is None:
@@ -126,7 +129,7 @@ def _judge_kind(case, got):
         raise Wrong(f"your result holds NaN, not a number ({case}).")
 
 
-def _kind(value):
+def _kind(value: object) -> str:
     if isinstance(value, Other):
         return f"a value of type {value.name}"
     if isinstance(value, tuple):
@@ -134,7 +137,7 @@ def _kind(value):
     return f"a value of type {type(value).__name__}"
 
 
-def tidy(value):
+def tidy(value: Any) -> Any:
     """A list as a tuple, a tensor of one number without axes as that number.
 
     >>> tidy([torch.tensor(3), 4])
@@ -147,7 +150,7 @@ def tidy(value):
     return value
 
 
-def same(a, b, tolerance=0.0):
+def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
     """Whether two values are equal, tensors within the tolerance.
 
     >>> same((torch.zeros(2), "x"), (torch.zeros(2), "x"))
@@ -170,7 +173,7 @@ def same(a, b, tolerance=0.0):
     return a == b
 
 
-def difference(got, want, tolerance=0.0):
+def difference(got: Any, want: Any, tolerance: float = 0.0) -> str:
     """The first place where two values of one shape differ, in words.
 
     >>> difference(torch.tensor([1, 5]), torch.tensor([1, 2]))

@@ -7,6 +7,7 @@ Nothing is unpickled: a forged message can be a wrong result, never a program.
 import base64
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -31,7 +32,7 @@ class Other:
     name: str
 
 
-def pack(value) -> str:
+def pack(value: object) -> str:
     """A value as a line of text.
 
     >>> pack((1, None))
@@ -40,7 +41,7 @@ def pack(value) -> str:
     return json.dumps(_encode(value))
 
 
-def unpack(text: str):
+def unpack(text: str) -> Any:
     """The value of a line that :func:`pack` wrote. Raises ``ValueError`` for any other text.
 
     >>> unpack(pack({"table": torch.ones(2, 1)}))["table"].shape
@@ -52,7 +53,7 @@ def unpack(text: str):
         raise ValueError("the text is no packed value") from error
 
 
-def _encode(value):
+def _encode(value: object) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, torch.Tensor):
@@ -66,7 +67,7 @@ def _encode(value):
     return {"other": type(value).__name__}
 
 
-def _encode_tensor(value):
+def _encode_tensor(value: torch.Tensor) -> dict[str, Any]:
     name = str(value.dtype).removeprefix("torch.")
     if name not in DTYPES or value.layout != torch.strided:
         return {"other": f"Tensor of {name}"}
@@ -78,7 +79,7 @@ def _encode_tensor(value):
     return {**packed, "data": base64.b64encode(data).decode()}
 
 
-def _decode(packed):
+def _decode(packed: Any) -> Any:
     if not isinstance(packed, dict):
         return packed
     if "tensor" in packed:
@@ -92,7 +93,7 @@ def _decode(packed):
     return Other(str(packed["other"]))
 
 
-def _decode_tensor(packed):
+def _decode_tensor(packed: dict[str, Any]) -> torch.Tensor:
     kind, shape = DTYPES[packed["tensor"]], packed["shape"]
     if packed["data"] is None:
         return torch.empty(shape, dtype=kind, device="meta")

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_build(options):
+def run_build(options: argparse.Namespace) -> None:
     """Write the course.
 
     >>> run_build(make_parser().parse_args(["build", "ex99"]))
@@ -62,7 +62,7 @@ def run_build(options):
     print(f"{len(names)} exercises in {options.out} ({time.perf_counter() - start:.0f} s)")
 
 
-def run_collect(options):
+def run_collect(options: argparse.Namespace) -> None:
     """Write a clean copy for every student.
 
     >>> run_collect(make_parser().parse_args(["collect", "ex02_patchify", "nowhere"]))
@@ -79,7 +79,7 @@ def run_collect(options):
         print(f"{one.student}: " + ("; ".join(notes) or "complete"))
 
 
-def run_grade(options):
+def run_grade(options: argparse.Namespace) -> None:
     """Prove the worked solution, then mark everyone.
 
     >>> run_grade(make_parser().parse_args(["grade", "ex02_patchify", "nowhere"]))

@@ -4,13 +4,24 @@ import copy
 import re
 import shutil
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
 
 from ..paths import ROOT, written_whole
 from . import source as exercises
-from .source import defined, graded, is_answer, is_check, points, unmarked, visible
+from .source import (
+    Config,
+    Notebook,
+    defined,
+    graded,
+    is_answer,
+    is_check,
+    points,
+    unmarked,
+    visible,
+)
 
 OUT = ROOT / "_build" / "course"
 
@@ -58,7 +69,7 @@ def pytest_configure(config):
 '''
 
 
-def write(path, text):
+def write(path: Path, text: str) -> None:
     """Write a text file, its folder included, in one step.
 
     >>> import tempfile
@@ -72,7 +83,7 @@ def write(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_notebook(path, notebook):
+def write_notebook(path: Path, notebook: Notebook) -> None:
     """Write a notebook that is valid.
 
     >>> import tempfile
@@ -84,7 +95,7 @@ def write_notebook(path, notebook):
     write(path, nbformat.writes(notebook) + "\n")
 
 
-def script(source, title="", due="") -> str:
+def script(source: Notebook, title: str = "", due: str = "") -> str:
     """The hand-out as a plain file: texts as comments, stubs as code.
 
     >>> print(script(exercises.read("ex02_patchify")).splitlines()[0])
@@ -102,7 +113,7 @@ def script(source, title="", due="") -> str:
     return "\n\n\n".join(parts) + "\n"
 
 
-def tests(source, name, full=False) -> str:
+def tests(source: Notebook, name: str, full: bool = False) -> str:
     """A file of pytest for the plain file ``name``.py beside it; ``full`` with the further cases.
 
     >>> "def test_patchify_check(answers):" in tests(exercises.read("ex02_patchify"), "ex02")
@@ -127,7 +138,9 @@ def tests(source, name, full=False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def build(config=None, names=None, out=OUT) -> list[str]:
+def build(
+    config: Config | None = None, names: Iterable[str] | None = None, out: str | Path = OUT
+) -> list[str]:
     """Write all versions of the course's exercises, or of those of ``names``. Returns the names.
 
     ``config`` is what :func:`vit_teach.course.source.configuration` returns. Raises ``ValueError``
@@ -151,7 +164,7 @@ def build(config=None, names=None, out=OUT) -> list[str]:
     return list(sources)
 
 
-def _write_exercise(out, name, source, config):
+def _write_exercise(out: Path, name: str, source: Notebook, config: Config) -> None:
     head = config.get("title", ""), str(config["exercises"].get(name, {}).get("due", ""))
     write_notebook(out / "student" / f"{name}.ipynb", exercises.student(source, *head))
     write_notebook(out / "instructor" / f"{name}.ipynb", exercises.instructor(source, *head))

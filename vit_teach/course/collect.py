@@ -8,12 +8,14 @@ import ast
 import io
 import re
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
-from .source import STUB, WORDS, defined, graded, is_answer, is_check, student
+from .source import STUB, WORDS, Cell, Notebook, defined, graded, is_answer, is_check, student
 
 LARGEST = 20 << 20  # bytes of one file that is read
 # "Ada Lovelace_123_assignsubmission_file_/x.ipynb" and "lovelaceada_LATE_123_456_x.ipynb"
@@ -30,8 +32,8 @@ class Submission:
     """
 
     student: str
-    notebook: object = None
-    notes: list = field(default_factory=list)
+    notebook: Notebook | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def owner(path: str) -> str:
@@ -56,7 +58,7 @@ def owner(path: str) -> str:
     return re.sub(r"_ex\d\d_.*$", "", stem)
 
 
-def submissions(path) -> list[Submission]:
+def submissions(path: str | Path) -> list[Submission]:
     """The submissions of a folder or of a zip, one a student, in order of their names.
 
     A student with several files is taken with the last by name; other files are passed over.
@@ -82,11 +84,11 @@ def submissions(path) -> list[Submission]:
     return list(found.values())
 
 
-def _files(path):
+def _files(path: Path) -> list[tuple[str, bytes]]:
     """(name, bytes) of every notebook or plain file below a folder or in a zip."""
     if path.is_dir():
-        names = (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-        files = ((file.relative_to(path).as_posix(), file) for file in names)
+        found = (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+        files = ((file.relative_to(path).as_posix(), file) for file in found)
         return [(name, file.read_bytes()[:LARGEST]) for name, file in files if _wanted(name)]
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is neither a folder nor a zip file")
@@ -95,13 +97,13 @@ def _files(path):
         return [(n, archive.open(n).read(LARGEST)) for n in names if _wanted(n)]
 
 
-def _wanted(name):
+def _wanted(name: str) -> bool:
     parts = Path(name).parts
     hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
     return name.endswith((".ipynb", ".py")) and not hidden
 
 
-def parse(data: bytes, suffix: str):
+def parse(data: bytes, suffix: str) -> Notebook:
     """A notebook from the bytes of an .ipynb, or of a .py (a cell for each statement).
 
     Raises ``ValueError`` if it is neither.
@@ -121,20 +123,20 @@ def parse(data: bytes, suffix: str):
     return notebook
 
 
-def _cell(code):
+def _cell(code: str) -> Cell:
     return nbformat.v4.new_code_cell(code)
 
 
-def _statements(text):
+def _statements(text: str) -> list[str]:
     """The top-level statements of a file, or the whole text if it has a syntax error."""
     try:
         body = ast.parse(text).body
     except SyntaxError:
         return [text]
-    return [ast.get_source_segment(text, node) for node in body]
+    return [ast.get_source_segment(text, node) or "" for node in body]
 
 
-def collect(source, submission):
+def collect(source: Notebook, submission: Notebook) -> tuple[Notebook, list[str]]:
     """(clean, notes): the hand-out with the answers of ``submission`` and the cells it added.
 
     ``notes`` say what was found in another place than its own. Every cell that the student added or
@@ -145,7 +147,8 @@ def collect(source, submission):
     >>> notes
     []
     """
-    clean, notes, taken = student(source), [], {}
+    clean, taken = student(source), {}
+    notes: list[str] = []
     ours = {cell.source.strip() for cell in clean.cells}
     for cell in clean.cells:
         if is_answer(cell):
@@ -155,7 +158,7 @@ def collect(source, submission):
                 cell.source = found.source
     answers = [cell for cell in clean.cells if is_answer(cell)]
     doubled = {name for cell in answers for name in defined(cell.source)}
-    waiting = []
+    waiting: list[Cell] = []
     for cell in submission.cells:
         if id(cell) in taken:
             place = clean.cells.index(taken[id(cell)])
@@ -168,7 +171,7 @@ def collect(source, submission):
     return clean, notes
 
 
-def _is_extra(cell, ours, doubled):
+def _is_extra(cell: Cell, ours: set[str], doubled: set[str]) -> bool:
     """Whether a cell is a student's own code: no copy of ours, no earlier answer, no test."""
     if cell.cell_type != "code" or cell.source.strip() in ours or is_check(cell):
         return False
@@ -179,11 +182,11 @@ def _is_extra(cell, ours, doubled):
     return not tests and not (names and set(names) <= doubled)
 
 
-def _find(cell, cells, notes):
+def _find(cell: Cell, cells: list[Cell], notes: list[str]) -> Cell | None:
     """The cell of a submission that answers ``cell``, the last if there are several."""
     grade_id = graded(cell)["grade_id"]
     names = defined(cell.source)
-    ways = {
+    ways: dict[str, Callable[[Cell], Any]] = {
         "": lambda c: is_answer(c) and graded(c).get("grade_id") == grade_id,
         "found by its cell": lambda c: c.get("id") == cell.id,
         "found by its name": lambda c: set(names) & set(defined(c.source)),

@@ -16,13 +16,17 @@ import mmap
 import os
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from .. import check
 from ..check import isolate
 from ..check.isolate import Later, Wrong
 from .collect import collect
-from .source import defined, graded, is_answer, is_check, points, unmarked
+from .source import Cell, Notebook, defined, graded, is_answer, is_check, points, unmarked
+
+Names = dict[str, Any]  # what cells define, by name
 
 CELLS = 20  # seconds that a submission's cells may take together, before any check
 BY_A_PERSON = "to be read by a person"
@@ -52,19 +56,19 @@ class Graded:
     """
 
     student: str
-    rows: list
-    notes: list = field(default_factory=list)
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
 
     @property
-    def total(self):
+    def total(self) -> float:
         return sum(row.score or 0 for row in self.rows)
 
     @property
-    def most(self):
+    def most(self) -> float:
         return sum(row.most for row in self.rows)
 
 
-def grade(source, submission, student=""):
+def grade(source: Notebook, submission: Notebook | None, student: str = "") -> Graded:
     """Mark one notebook against the exercise ``source``. Returns :class:`Graded`.
 
     ``submission`` None stands for a file that could not be read. Raises ``ValueError`` on a system
@@ -96,7 +100,7 @@ def grade(source, submission, student=""):
     return Graded(student, rows, notes)
 
 
-def prove(source, name="the exercise"):
+def prove(source: Notebook, name: str = "the exercise") -> None:
     """Mark the worked solution; raise ``ValueError`` unless it has every point that a check gives.
 
     >>> from vit_teach.course.source import read
@@ -110,11 +114,11 @@ def prove(source, name="the exercise"):
         raise ValueError(f"the worked solution of {name} fails here: " + "; ".join(lost))
 
 
-def _marked(source):
+def _marked(source: Notebook) -> list[Cell]:
     return [cell for cell in source.cells if graded(cell).get("grade")]
 
 
-def _given(source):
+def _given(source: Notebook) -> Names:
     """What the exercise's own cells define: they are trusted, and run here."""
     space = {"__name__": "exercise"}
     for cell in source.cells:
@@ -123,7 +127,7 @@ def _given(source):
     return {**space, "check": check}
 
 
-def _mark(code, student_code, given):
+def _mark(code: str, student_code: "Code", given: Names) -> str | None:
     """Run one test cell here, with the student's functions at work elsewhere. None if it passes."""
     known = {**given, **vars(builtins)}
     tree = ast.parse(code)
@@ -136,7 +140,7 @@ def _mark(code, student_code, given):
     except Wrong as error:
         return str(error)
     except AssertionError as error:
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno or 1
         return f"this does not hold: {code.splitlines()[line - 1].strip()}"
     except Exception as error:
         return f"the test stops with {type(error).__name__}: {error}"
@@ -151,10 +155,12 @@ class Code:
     ([], 3, 4)
     """
 
-    def __init__(self, cells):
-        self.cells, self.errors, self.values, self.seconds = list(cells), {}, {}, 1.0
+    def __init__(self, cells: Iterable[tuple[str, str]]) -> None:
+        self.cells, self.seconds = list(cells), 1.0
+        self.errors: dict[str, str] = {}
+        self.values: Names = {}
 
-    def settle(self):
+    def settle(self) -> list[str]:
         """Find the cells that end the program or never end, and drop them. Returns notes."""
         notes, place = [], mmap.mmap(-1, 8)  # shared with the child: the cell it is at
         for _ in range(len(self.cells) + 1):
@@ -179,7 +185,7 @@ class Code:
             break
         return notes
 
-    def get(self, name):
+    def get(self, name: str) -> Any:
         """The value of a name, or a function that works in a child. Raises ``Wrong`` if missing."""
         if name not in self.values:
             reasons = "; ".join(self.errors.values())
@@ -187,7 +193,7 @@ class Code:
         callable_, value = self.values[name]
         return Later(lambda: self._run()[0][name], self.seconds) if callable_ else value
 
-    def _look(self, place):
+    def _look(self, place: mmap.mmap) -> Names:
         space, errors = self._run(place)
         place[:] = (1 << 40).to_bytes(8, "big")
         values = {
@@ -197,7 +203,7 @@ class Code:
         }
         return {"errors": errors, "values": values}
 
-    def _run(self, place=None):
+    def _run(self, place: mmap.mmap | None = None) -> tuple[Names, dict[str, str]]:
         """In a child: (what the cells define, what stopped them); a cell that fails is left."""
         space, errors = {"__name__": "__main__", "display": lambda *what: None}, {}
         with open(os.devnull, "w") as null:

@@ -3,10 +3,13 @@
 import csv
 import html
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..paths import written_whole
 from .build import write
+from .grade import Graded
 
 COLUMNS = ("student", "task", "score", "max", "message")
 PAGE = """\
@@ -35,7 +38,7 @@ def safe_name(student: str) -> str:
     return re.sub(r"[^\w.-]+", "_", student).strip("._") or "student"
 
 
-def feedback(graded, title="") -> str:
+def feedback(graded: Graded, title: str = "") -> str:
     """The page of one student, a whole HTML document without scripts.
 
     >>> from vit_teach.course.grade import Graded, Row
@@ -62,7 +65,7 @@ def feedback(graded, title="") -> str:
     )
 
 
-def table(everyone) -> list[list]:
+def table(everyone: Iterable[Graded]) -> list[list[Any]]:
     """The rows of the CSV, a student and task each.
 
     >>> from vit_teach.course.grade import Graded, Row
@@ -77,12 +80,12 @@ def table(everyone) -> list[list]:
     ]  # fmt: skip
 
 
-def _harmless(text):
+def _harmless(text: str) -> str:
     """A spreadsheet must not read a name as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
-def write_reports(everyone, out, title=""):
+def write_reports(everyone: Iterable[Graded], out: str | Path, title: str = "") -> None:
     """Write ``marks.csv`` and ``feedback/NAME.html`` into the folder ``out``.
 
     >>> import tempfile

@@ -11,11 +11,16 @@ import copy
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import yaml
 
 from ..paths import ROOT
+
+Cell = Any  # a nbformat.NotebookNode: its fields are attributes, known at run time only
+Notebook = Any
+Config = dict[str, Any]  # what configuration() returns
 
 EXERCISES = ROOT / "book" / "exercises"
 CONFIG = ROOT / "course.yml"
@@ -33,7 +38,7 @@ SHOWN = {"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the so
 # --- What a cell is ----------
 
 
-def tags(cell) -> list:
+def tags(cell: Cell) -> list[str]:
     """The tags of a cell.
 
     >>> tags(nbformat.v4.new_markdown_cell("x", metadata={"tags": ["task"]}))
@@ -42,7 +47,7 @@ def tags(cell) -> list:
     return cell.metadata.get("tags", [])
 
 
-def graded(cell) -> dict:
+def graded(cell: Cell) -> dict[str, Any]:
     """nbgrader's metadata of a cell, or an empty dictionary.
 
     >>> graded(nbformat.v4.new_code_cell("x"))
@@ -51,7 +56,7 @@ def graded(cell) -> dict:
     return cell.metadata.get("nbgrader", {})
 
 
-def is_answer(cell) -> bool:
+def is_answer(cell: Cell) -> bool:
     """Whether a student writes into this cell.
 
     >>> is_answer(nbformat.v4.new_code_cell("x"))
@@ -60,7 +65,7 @@ def is_answer(cell) -> bool:
     return bool(graded(cell).get("solution"))
 
 
-def is_check(cell) -> bool:
+def is_check(cell: Cell) -> bool:
     """Whether the cell tests an answer.
 
     >>> is_check(nbformat.v4.new_code_cell("x"))
@@ -69,7 +74,7 @@ def is_check(cell) -> bool:
     return bool(graded(cell).get("grade")) and not is_answer(cell)
 
 
-def points(cell) -> float:
+def points(cell: Cell) -> float:
     """What a cell is worth.
 
     >>> points(nbformat.v4.new_code_cell("x"))
@@ -129,7 +134,7 @@ def unmarked(code: str) -> str:
 # --- Reading ----------
 
 
-def configuration(path=CONFIG) -> dict:
+def configuration(path: str | Path = CONFIG) -> Config:
     """The course file: title, solutions, exercises by name. Raises ``ValueError`` if it is wrong.
 
     >>> configuration()["solutions"]
@@ -152,7 +157,7 @@ def configuration(path=CONFIG) -> dict:
     return config
 
 
-def faults(notebook) -> list[str]:
+def faults(notebook: Notebook) -> list[str]:
     """What an author has forgotten; nothing is built from a notebook with faults.
 
     >>> faults(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("### BEGIN SOLUTION")]))
@@ -175,7 +180,7 @@ def faults(notebook) -> list[str]:
     return found
 
 
-def read(name, config=None):
+def read(name: str | Path, config: Config | None = None) -> Notebook:
     """An exercise by its name or path, with the points of the course file.
 
     Raises ``ValueError`` for a notebook with faults.
@@ -200,13 +205,13 @@ def read(name, config=None):
     return notebook
 
 
-def groups(notebook) -> list[list]:
+def groups(notebook: Notebook) -> list[list[Cell]]:
     """The cells in groups: what stands in front of the first task, then task by task.
 
     >>> [len(group) for group in groups(read("ex02_patchify"))][:2]
     [2, 6]
     """
-    found = [[]]
+    found: list[list[Cell]] = [[]]
     for cell in notebook.cells:
         if "task" in tags(cell):
             found.append([])
@@ -214,7 +219,7 @@ def groups(notebook) -> list[list]:
     return found
 
 
-def with_points(notebook):
+def with_points(notebook: Notebook) -> Notebook:
     """A copy whose tasks say what they are worth, behind the minutes.
 
     >>> "15 min · 3 points" in with_points(read("ex02_patchify")).cells[2].source
@@ -233,29 +238,29 @@ def with_points(notebook):
 # --- The versions ----------
 
 
-def _hints(group):
+def _hints(group: list[Cell]) -> list[Cell]:
     return [cell for cell in group if "hint" in tags(cell)]
 
 
-def _folded(title, text):
+def _folded(title: str, text: str) -> str:
     """For Jupyter, Colab, VS Code and GitHub, which know no dropdown."""
     return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
-def _fold_hints(notebook):
+def _fold_hints(notebook: Notebook) -> None:
     for group in groups(notebook)[1:]:
         for number, cell in enumerate(_hints(group), 1):
             cell.source = _folded(f"Hint {number}", cell.source)
 
 
-def _head(notebook, title, due):
+def _head(notebook: Notebook, title: str, due: str) -> None:
     line = " · ".join([f"*{title}*"] * bool(title) + [f"due {due}"] * bool(due))
     if line and notebook.cells:
         first, _, rest = notebook.cells[0].source.partition("\n")
         notebook.cells[0].source = f"{first}\n\n{line}\n{rest}"
 
 
-def student(source, title="", due=""):
+def student(source: Notebook, title: str = "", due: str = "") -> Notebook:
     """The hand-out: stubs for solutions, hints folded, no reasoning, no further test cases.
 
     >>> any("BEGIN SOLUTION" in cell.source for cell in student(read("ex02_patchify")).cells)
@@ -273,7 +278,7 @@ def student(source, title="", due=""):
     return notebook
 
 
-def instructor(source, title="", due=""):
+def instructor(source: Notebook, title: str = "", due: str = "") -> Notebook:
     """Everything, with a table of points in front.
 
     >>> print(instructor(read("ex02_patchify")).cells[1].source.splitlines()[0])
@@ -298,7 +303,7 @@ def instructor(source, title="", due=""):
     return notebook
 
 
-def page(source, solutions="shown"):
+def page(source: Notebook, solutions: str = "shown") -> Notebook:
     """The page of the site. Per task: text, stub, hints, folded solution, check, reasoning.
 
     With ``solutions="hidden"`` the page has neither solution nor reasoning, and its checks are
@@ -317,7 +322,7 @@ def page(source, solutions="shown"):
     return notebook
 
 
-def _page_task(group, shown):
+def _page_task(group: list[Cell], shown: bool) -> list[Cell]:
     """The cells of one task on the page."""
     answers = [cell for cell in group if is_answer(cell)]
     stubs = [_static(cell, stubbed(cell.source), "stub") for cell in answers if _is_code(cell)]
@@ -344,14 +349,14 @@ def _page_task(group, shown):
     return [*first, *stubs, *_hints(group), *rest]
 
 
-def _is_code(cell):
+def _is_code(cell: Cell) -> bool:
     return cell.cell_type == "code"
 
 
-def _static(cell, code, what):
+def _static(cell: Cell, code: str, what: str) -> Cell:
     name = cell.id if what == "test" else f"{cell.id}-{what}"
     return nbformat.v4.new_markdown_cell(f"```python\n{code}\n```", id=name)
 
 
-def _dropdown(title, text):
+def _dropdown(title: str, text: str) -> str:
     return f"````{{dropdown}} {title}\n{text}\n````"
