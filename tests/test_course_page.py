@@ -1,5 +1,6 @@
 """A small site of one exercise: the page has everything, its download no solution."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,18 @@ def test_every_exercise_is_in_the_contents_under_its_chapter():
     assert list(found) == [f"book/exercises/{name}" for name in names]
     for exercise, chapter in found.items():
         assert Path(exercise).name[2:4] == Path(chapter).name[:2]
+
+
+def test_a_chapter_lists_its_exercises_with_level_and_minutes():
+    for name in source.configuration()["exercises"]:
+        (chapter,) = (ROOT / "book").glob(f"{name[2:4]}_*.ipynb")
+        text = "\n".join(cell.source for cell in nbformat.read(chapter, as_version=4).cells)
+        (section,) = re.findall(r"^## Exercises\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+        assert f"](exercises/{name}.ipynb)" in section
+        found = re.findall(r"^- (.+) \((\w+), (\d+) min\)$", section, re.M)
+        tasks = [group[0].source for group in source.groups(source.read(name))[1:]]
+        head = r"## Task \d+: (.+)\n\n\*Level: (\w+) · (\d+) min"
+        assert found == [re.match(head, task).groups() for task in tasks], chapter.name
 
 
 def test_the_page_for_instructors_states_the_right_numbers():
