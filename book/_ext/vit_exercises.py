@@ -13,15 +13,15 @@ from vit_teach.course import build, source
 FOLDER = "book/exercises/"
 
 
-def page_of(notebook, config=None):
-    """The notebook of the page, as the course file wants it: with solutions, or without."""
-    return source.page(notebook, (config or source.configuration())["solutions"])
+def page_of(notebook, name):
+    """The page of the exercise ``name``, with or without solutions, as the course file wants it."""
+    return source.page(notebook, source.configuration()["solutions"], quiz=name[2:4])
 
 
 def read(path: Path):
     """What is run for a page: the notebook itself, or the page of an exercise."""
     notebook = nbformat.read(path, as_version=4)
-    return page_of(notebook) if path.parent == source.EXERCISES else notebook
+    return page_of(notebook, path.stem) if path.parent == source.EXERCISES else notebook
 
 
 def make_page(app, docname, text) -> None:
@@ -29,7 +29,8 @@ def make_page(app, docname, text) -> None:
     if docname.startswith(FOLDER):
         app.env.note_dependency(str(source.CONFIG))
         app.env.note_dependency(source.__file__)
-        text[0] = nbformat.writes(page_of(nbformat.reads(text[0], as_version=4)))
+        notebook = nbformat.reads(text[0], as_version=4)
+        text[0] = nbformat.writes(page_of(notebook, docname.removeprefix(FOLDER)))
 
 
 def hand_out(app, exception) -> None:

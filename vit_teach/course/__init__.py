@@ -7,9 +7,11 @@ instructor's notebook, a plain file with tests, and what the grader compares wit
     python -m vit_teach.course grade ex02_patchify submissions.zip
 
 ``source`` reads an exercise and makes its versions, ``build`` writes them, ``collect`` puts a
-submission's answers into a clean copy, ``grade`` marks it, ``report`` writes marks and feedback.
+submission's answers into a clean copy, ``grade`` marks it, ``report`` writes marks and feedback,
+``others`` writes what otter-grader and Gradescope want, ``quiz`` the questions for Moodle and
+Canvas.
 """
 
-from . import build, collect, grade, report, source
+from . import build, collect, grade, others, quiz, report, source
 
-__all__ = ["build", "collect", "grade", "report", "source"]
+__all__ = ["build", "collect", "grade", "others", "quiz", "report", "source"]

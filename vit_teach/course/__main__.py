@@ -5,13 +5,13 @@ import sys
 import time
 from pathlib import Path
 
-from . import build, report, source
+from . import build, others, report, source
 from .collect import collect, submissions
 from .grade import grade, prove
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the three commands.
+    """The options of the commands.
 
     >>> make_parser().parse_args(["build", "ex02_patchify"]).names
     ['ex02_patchify']
@@ -22,6 +22,8 @@ def make_parser() -> argparse.ArgumentParser:
     one = commands.add_parser("build", help="write hand-outs and instructor's versions")
     one.add_argument("names", nargs="*", help="exercises (default: all of the course file)")
     one.add_argument("--out", type=Path, default=build.OUT, help="folder, emptied first")
+    one = commands.add_parser("quiz", help="write the quizzes for Moodle and Canvas")
+    one.add_argument("--out", type=Path, default=build.OUT / "quiz", help="folder")
     for name, words in (
         ("collect", "put the answers into clean copies of the hand-out"),
         ("grade", "mark submissions: marks.csv and a page of feedback for each student"),
@@ -30,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         one.add_argument("exercise", help="name of an exercise, or a path to its source notebook")
         one.add_argument("submissions", type=Path, help="a folder, or a platform's zip")
         one.add_argument("--out", type=Path, default=Path("graded"), help="folder for the results")
+    one.add_argument("--json", type=Path, help="for one submission: Gradescope's results.json")
     return parser
 
 
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     SystemExit: 0
     """
     options = make_parser().parse_args(arguments)
-    commands = {"build": run_build, "collect": run_collect, "grade": run_grade}
+    commands = {"build": run_build, "quiz": run_quiz, "collect": run_collect, "grade": run_grade}
     try:
         commands[options.command](options)
     except (ValueError, OSError) as error:
@@ -60,6 +63,17 @@ def run_build(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     names = build.build(source.configuration(options.config), options.names or None, options.out)
     print(f"{len(names)} exercises in {options.out} ({time.perf_counter() - start:.0f} s)")
+
+
+def run_quiz(options: argparse.Namespace) -> None:
+    """Write all quizzes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     run_quiz(make_parser().parse_args(["quiz", "--out", out]))  # doctest: +ELLIPSIS
+    15 quizzes in ...
+    """
+    print(f"{build.write_quizzes(options.out)} quizzes in {options.out}")
 
 
 def run_collect(options: argparse.Namespace) -> None:
@@ -96,6 +110,10 @@ def run_grade(options: argparse.Namespace) -> None:
         everyone.append(marks)
         print(f"{one.student}: {marks.total:g} of {marks.most:g}", *marks.notes, sep="\n    ")
     report.write_reports(everyone, options.out, Path(options.exercise).stem)
+    if options.json:
+        if len(everyone) != 1:
+            raise ValueError(f"--json takes one submission, here are {len(everyone)}")
+        build.write(options.json, others.gradescope_report(everyone[0]))
     print(f"{len(everyone)} students: {options.out / 'marks.csv'}")
 
 

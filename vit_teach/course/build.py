@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 
 from ..paths import ROOT, written_whole
+from . import others, quiz
 from . import source as exercises
 from .source import (
     Config,
@@ -157,11 +158,28 @@ def build(
     shutil.rmtree(out, ignore_errors=True)
     for name, source in sources.items():
         _write_exercise(out, name, source, config)
+    write_quizzes(out / "quiz", {name[2:4] for name in sources})
     write(out / "nbgrader" / "nbgrader_config.py", NBGRADER)
     write(out / "plain" / "conftest.py", CONFTEST)
     write(out / "plain" / ".github" / "workflows" / "grade.yml", WORKFLOW)
     write(out / "instructor" / "plain" / "conftest.py", CONFTEST)
     return list(sources)
+
+
+def write_quizzes(out: Path, chapters: Iterable[str] | None = None) -> int:
+    """Write the quizzes for Moodle and Canvas, or those of ``chapters``. Returns their number.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_quizzes(Path(folder), ["02"])
+    1
+    """
+    paths = sorted(quiz.FOLDER.glob("*.yml"))
+    chosen = [path for path in paths if chapters is None or path.stem in chapters]
+    for path in chosen:
+        for name, text in quiz.exports(path).items():
+            write(out / name, text)
+    return len(chosen)
 
 
 def _write_exercise(out: Path, name: str, source: Notebook, config: Config) -> None:
@@ -170,6 +188,12 @@ def _write_exercise(out: Path, name: str, source: Notebook, config: Config) -> N
     write_notebook(out / "instructor" / f"{name}.ipynb", exercises.instructor(source, *head))
     graders = exercises.with_points(source)
     write_notebook(out / "nbgrader" / "source" / name / f"{name}.ipynb", graders)
+    for file, text in others.otter_tests(source):
+        write(out / "otter" / name / "tests" / file, text)
+    archive = out / "gradescope" / f"{name}.zip"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(archive) as temporary:
+        temporary.write_bytes(others.gradescope_zip(source, name))
     write(out / "plain" / f"{name}.py", script(source, *head))
     write(out / "plain" / f"test_{name}.py", tests(source, name))
     write(out / "instructor" / "plain" / f"test_{name}.py", tests(source, name, full=True))

@@ -303,11 +303,11 @@ def instructor(source: Notebook, title: str = "", due: str = "") -> Notebook:
     return notebook
 
 
-def page(source: Notebook, solutions: str = "shown") -> Notebook:
+def page(source: Notebook, solutions: str = "shown", quiz: str = "") -> Notebook:
     """The page of the site. Per task: text, stub, hints, folded solution, check, reasoning.
 
     With ``solutions="hidden"`` the page has neither solution nor reasoning, and its checks are
-    text that does not run.
+    text that does not run. ``quiz`` names the chapter whose questions end the page.
 
     >>> [cell.id for cell in page(read("ex02_patchify")).cells[2:5]]
     ['patchify-task', 'patchify-stub', 'patchify-hint-1']
@@ -319,6 +319,9 @@ def page(source: Notebook, solutions: str = "shown") -> Notebook:
         notebook.cells += _page_task(group, shown=solutions == "shown")
     for cell in notebook.cells:
         cell.metadata.pop("nbgrader", None)
+    if quiz:
+        text = f"## Check yourself\n\n```{{quiz}} {quiz}\n```"
+        notebook.cells.append(nbformat.v4.new_markdown_cell(text, id="check-yourself"))
     return notebook
 
 
