@@ -783,6 +783,161 @@ JOIN_RIGHT = [
     lambda *k: torch.cat(k, dim=1).permute(1, 2, 0).reshape(-1, len(k[0])),
 ]
 
+# --- Chapter 7 ----------
+
+
+def walk(layers, own=False, plus=1, pad=True):
+    size, jump, start = 1, 1, 0
+    for k, s, p in layers:
+        jump_here = jump * s if own else jump
+        size, start = size + (k - plus) * jump_here, start - p * jump_here
+        jump *= s
+    return size, jump, start
+
+
+def walk_back(layers):
+    low, high, jump = 0, 0, 1
+    for k, s, p in reversed(layers):
+        low, high, jump = low * s - p, high * s - p + k - 1, jump * s
+    return [high - low + 1, jump, low]
+
+
+def walk_sums(layers):
+    jumps = [math.prod(s for _, s, _ in layers[:n]) for n in range(len(layers) + 1)]
+    size = 1 + sum((k - 1) * j for (k, _, _), j in zip(layers, jumps, strict=False))
+    return size, jumps[-1], -sum(p * j for (_, _, p), j in zip(layers, jumps, strict=False))
+
+
+WINDOW = [
+    (lambda x: walk(x, own=True), "only for the layers after it"),
+    (lambda x: walk(x, plus=0), "adds 2 steps"),
+    (lambda x: (sum(k for k, _, _ in x) - len(x) + 1, *walk(x)[1:]), "left out of the size"),
+    (lambda x: (walk(x)[0], sum(s for _, s, _ in x), walk(x)[2]), "strides multiply"),
+    (lambda x: (*walk(x)[:2], -sum(p for *_, p in x)), "in steps of that layer"),
+    (lambda x: (*walk(x)[:2], abs(walk(x)[2])), "it is negative"),
+    (lambda x: (*walk(x)[:2], 0), "window of unit 0 begins"),
+    (lambda x: tuple(reversed(walk(x))), "the order is size"),
+    (lambda x: vt.probe.receptive_field(x), "switched off"),
+]
+WINDOW_RIGHT = [walk, walk_back, walk_sums]
+
+
+def folding(w, g, c, m, v, eps):
+    factor = g / torch.sqrt(v + eps)
+    return torch.einsum("dckl,d->dckl", w, factor), c - factor * m
+
+
+def folding_layer(w, g, c, m, v, eps):
+    conv, norm = nn.Conv2d(*w.shape[1::-1], w.shape[2], bias=False), nn.BatchNorm2d(len(w), eps)
+    conv.weight.data, norm.weight.data, norm.bias.data = w, g, c
+    norm.running_mean, norm.running_var = m, v
+    fused = nn.utils.fusion.fuse_conv_bn_eval(conv.eval().double(), norm.eval().double())
+    return [fused.weight, fused.bias]
+
+
+def folding_loop(w, g, c, m, v, eps):
+    filters = [w[n] * g[n] * (v[n] + eps) ** -0.5 for n in range(len(w))]
+    return torch.stack(filters), torch.stack(
+        [c[n] - m[n] * g[n] * (v[n] + eps) ** -0.5 for n in range(len(w))])  # fmt: skip
+
+
+FOLD = [
+    (lambda w, g, c, m, v, eps: folding(w, g, c, m, v, 0), "eps is missing"),
+    (lambda w, g, c, m, v, eps: (w * (g / (v.sqrt() + eps)).view(-1, 1, 1, 1),
+                                 c - m * g / (v.sqrt() + eps)), "outside the root"),
+    (lambda w, g, c, m, v, eps: (w * (g / (v + eps)).view(-1, 1, 1, 1), c - m * g / (v + eps)),
+     "its root is wanted"),
+    (lambda w, g, c, m, v, eps: folding(w, g * 0 + 1, c, m, v, eps), "gain is missing"),
+    (lambda w, g, c, m, v, eps: folding(w, g, c, -m, v, eps), "wrong sign"),
+    (lambda w, g, c, m, v, eps: (folding(w, g, c, m, v, eps)[0], c - m), "same factor"),
+    (lambda w, g, c, m, v, eps: (folding(w, g, c, m, v, eps)[0], c), "mean is missing"),
+    (lambda w, g, c, m, v, eps: folding(w, g, 0 * c, m, v, eps), "shift is missing"),
+    (lambda w, g, c, m, v, eps: folding(w, g, c, m, v, eps)[0], "a tuple of 2"),
+    (lambda w, g, c, m, v, eps: folding(w[:1], g[:1], c, m, v[:1], eps), "part 0: shape"),
+    (lambda w, g, c, m, v, eps: (3, c), "part 0: a tensor is wanted"),
+]  # fmt: skip
+FOLD_RIGHT = [folding, folding_layer, folding_loop]
+
+
+def around(kernel, left, right):
+    return F.pad(kernel, (left, right, left, right))
+
+
+SURROUND = [
+    (lambda k: around(k, 0, len(k[0, 0])), "begins at its corner"),
+    (lambda k: around(k, len(k[0, 0]), 0), "ends at its corner"),
+    (lambda k: torch.cat([torch.cat([k, k], 2)] * 2, 3), "is repeated"),
+    (lambda k: F.interpolate(k, scale_factor=2, mode="nearest"), "stretched"),
+    (lambda k: around(k.mT, len(k[0, 0]) // 2, len(k[0, 0]) // 2), "swapped"),
+    (lambda k: around(k / 4, len(k[0, 0]) // 2, len(k[0, 0]) // 2), "divided"),
+    (lambda k: around(k.flip((-1, -2)), len(k[0, 0]) // 2, len(k[0, 0]) // 2), "mirrored"),
+    (lambda k: k, "shape: (5, 3, 8, 8)"),
+]
+
+
+def surround_cat(kernel):
+    d, c, p, _ = kernel.shape
+    rows = torch.cat([kernel.new_zeros(d, c, p // 2, p), kernel, kernel.new_zeros(d, c, p // 2, p)],
+                     dim=2)  # fmt: skip
+    return F.pad(rows, (p // 2, p // 2))
+
+
+def surround_index(kernel):
+    p = kernel.shape[2]
+    larger = torch.zeros(*kernel.shape[:2], 2 * p, 2 * p, dtype=kernel.dtype)
+    larger[..., p // 2 : -(p // 2), p // 2 : -(p // 2)] = kernel
+    return larger
+
+
+SURROUND_RIGHT = [
+    surround_cat,
+    surround_index,
+    lambda k: around(k, len(k[0, 0]) // 2, len(k[0, 0]) // 2),
+]
+
+
+def felt(stem, images, token, picture=0):
+    images = images.clone().requires_grad_()
+    tokens = stem(images)[picture, token]
+    weights = torch.arange(1, len(tokens) + 1)  # as for the mistakes that the check knows
+    return torch.autograd.grad((tokens * weights).sum(), images)[0]
+
+
+def count(moved):
+    return [int(one.sum()) for one in moved]
+
+
+def felt_jacobian(stem, images, token):
+    rows = torch.autograd.functional.jacobian(
+        lambda x: stem(x)[0, token], images
+    )  # (D, B, C, H, W)
+    return count(rows.abs().amax(dim=(0, 2)) > 0)
+
+
+def felt_by_channel(stem, images, token):
+    moved = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool)
+    x = images.clone().requires_grad_()
+    for value in stem(x)[0, token]:
+        moved |= (torch.autograd.grad(value, x, retain_graph=True)[0] != 0).any(dim=1)
+    return tuple(count(moved))
+
+
+REACHED = [
+    (lambda s, x, n: count(felt(s, x, n) != 0), "one pixel"),
+    (lambda s, x, n: count(felt(s, x, n).amax(1) > 0), "positive"),
+    (lambda s, x, n: count(felt(s, x, n, 1).abs().amax(1) > 0), "picture 1"),
+    (lambda s, x, n: [one / 192 for one in count(felt(s, x, n).abs().amax(1) > 0)], "shares"),
+    (lambda s, x, n: [sum(count(felt(s, x, n).abs().amax(1) > 0))] * len(x), "counted together"),
+    (lambda s, x, n: [count(felt(s, x, n).abs().amax(1) > 0)[0], 0, 0][: len(x)], "only picture 0"),
+    (lambda s, x, n: count(felt(s.eval(), x, n).abs().amax(1) > 0), "those of evaluation"),
+    (lambda s, x, n: count(felt(s, x, n).abs().amax(1) > 0)[0], "a tuple of 2"),
+]
+REACHED_RIGHT = [
+    felt_jacobian,
+    felt_by_channel,
+    lambda s, x, n: count(felt(s, x, n).abs().amax(1) > 0),
+]
+
 # check -> (wrong answers with words of their message, right answers)
 ANSWERS = {
     "patchify": (PATCHIFY, PATCHIFY_RIGHT),
@@ -808,4 +963,8 @@ ANSWERS = {
     "mlp": (MLP, MLP_RIGHT),
     "encoder_block": (ENCODER, ENCODER_RIGHT),
     "join_kernels": (JOIN, JOIN_RIGHT),
+    "window": (WINDOW, WINDOW_RIGHT),
+    "fold": (FOLD, FOLD_RIGHT),
+    "surround": (SURROUND, SURROUND_RIGHT),
+    "reached": (REACHED, REACHED_RIGHT),
 }

@@ -20,7 +20,7 @@ RIGHT = [
 
 
 def test_every_check_has_six_wrong_answers_and_three_right_ones():
-    checks = {name for name in check.__all__ if name[0].islower()}
+    checks = {name for name in check.__all__ if name[0].islower()} - {"answered"}
     assert checks == set(ANSWERS)
     for name, (wrong, right) in ANSWERS.items():
         assert len({words for _, words in wrong}) >= 6 and len(right) >= 3, name

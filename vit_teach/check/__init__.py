@@ -16,11 +16,12 @@ from .chapter03 import from_google, projection, projection_cost, twice_kernel
 from .chapter04 import resize_positions, sincos, sincos_2d, tokens
 from .chapter05 import attention, multi_head, repack, row_attention
 from .chapter06 import encoder_block, join_kernels, layer_norm, mlp
-from .isolate import NoAnswer, Wrong
+from .chapter07 import fold, reached, surround, window
+from .isolate import NoAnswer, Wrong, answered
 
 __all__ = [
-    "NoAnswer", "Wrong", "attention", "encoder_block", "from_google", "join_kernels", "layer_norm",
-    "mlp", "multi_head", "patchify", "projection", "projection_cost", "repack", "repaired",
-    "resize_positions", "row_attention", "sincos", "sincos_2d", "tokens", "twice_kernel",
-    "unpatchify", "where",
+    "NoAnswer", "Wrong", "answered", "attention", "encoder_block", "fold", "from_google",
+    "join_kernels", "layer_norm", "mlp", "multi_head", "patchify", "projection", "projection_cost",
+    "reached", "repack", "repaired", "resize_positions", "row_attention", "sincos", "sincos_2d",
+    "surround", "tokens", "twice_kernel", "unpatchify", "where", "window",
 ]  # fmt: skip

@@ -63,6 +63,25 @@ class NoAnswer(Wrong):
         super().__init__(message)
 
 
+def answered(*answers: Any) -> None:
+    """Raise :class:`NoAnswer` if one of the functions or classes is an untouched stub.
+
+    For test cells of plain ``assert`` lines, which would else stop with a bare error.
+
+    >>> answered(abs)
+    >>> def stub(x):
+    ...     raise NotImplementedError  # your code here
+    >>> answered(stub)
+    Traceback (most recent call last):
+    vit_teach.check.isolate.NoAnswer: There is no answer in the cell yet. ...
+    """
+    for answer in answers:
+        parts = [answer, *vars(answer).values()] if inspect.isclass(answer) else [answer]
+        codes = [part.__code__ for part in parts if inspect.isfunction(part)]
+        if answer is ... or any("NotImplementedError" in code.co_names for code in codes):
+            raise NoAnswer
+
+
 class Later:
     """An answer that comes into being only in the child, by ``make()``.
 

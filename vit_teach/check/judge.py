@@ -179,6 +179,8 @@ def difference(got: Any, want: Any, tolerance: float = 0.0) -> str:
     >>> difference(torch.tensor([1, 5]), torch.tensor([1, 2]))
     'right shape, wrong content: at [1] 2 is wanted, yours is 5.'
     """
+    if isinstance(want, tuple) and any(isinstance(part, torch.Tensor) for part in want):
+        return _difference_in_parts(got, want, tolerance)
     if not isinstance(want, torch.Tensor):
         return f"{want} is wanted, yours is {got}."
     far = (got.double() - want.double()).abs() > tolerance * (1 + want.double().abs())
@@ -186,3 +188,15 @@ def difference(got: Any, want: Any, tolerance: float = 0.0) -> str:
     place = tuple(places[0].tolist()) if len(places) else (0,) * want.ndim
     wanted, yours = (f"{value[place].item():.6g}" for value in (want, got))
     return f"right shape, wrong content: at {list(place)} {wanted} is wanted, yours is {yours}."
+
+
+def _difference_in_parts(got: Any, want: tuple[Any, ...], tolerance: float) -> str:
+    """The first part of a tuple with tensors that differs."""
+    parts = enumerate(zip(got, want, strict=True))
+    number, (mine, right) = next(part for part in parts if not same(*part[1], tolerance))
+    if not isinstance(mine, torch.Tensor):
+        return f"part {number}: a tensor is wanted, yours is {_kind(mine)}."
+    if mine.shape != right.shape:
+        shapes = tuple(right.shape), tuple(mine.shape)
+        return f"part {number}: shape {shapes[0]} is wanted, yours is {shapes[1]}."
+    return f"part {number}: {difference(mine, right, tolerance)}"
