@@ -10,10 +10,12 @@ in a container without network.
 import ast
 import builtins
 import contextlib
+import importlib
 import io
 import linecache
 import mmap
 import os
+import symtable
 import time
 import traceback
 from collections.abc import Iterable
@@ -24,7 +26,7 @@ from .. import check
 from ..check import isolate
 from ..check.isolate import Later, Wrong
 from .collect import collect
-from .source import Cell, Notebook, defined, graded, is_answer, is_check, points, unmarked
+from .source import Cell, Notebook, graded, is_answer, is_check, points, unmarked
 
 Names = dict[str, Any]  # what cells define, by name
 
@@ -124,15 +126,15 @@ def _given(source: Notebook) -> Names:
     for cell in source.cells:
         if cell.cell_type == "code" and not is_answer(cell) and not is_check(cell):
             exec(compile(cell.source, f"<{cell.id}>", "exec"), space)
+    if any("torch.optim" in cell.source for cell in source.cells):
+        importlib.import_module("torch._dynamo")  # with the first optimizer: here, in no child
     return {**space, "check": check}
 
 
 def _mark(code: str, student_code: "Code", given: Names) -> str | None:
     """Run one test cell here, with the student's functions at work elsewhere. None if it passes."""
-    known = {**given, **vars(builtins)}
     tree = ast.parse(code)
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(known)
-    names -= set(defined(code))
+    names = wanted(code) - {*given, *vars(builtins)}
     try:
         answers = {name: student_code.get(name) for name in sorted(names)}
         with contextlib.redirect_stdout(io.StringIO()):
@@ -145,6 +147,21 @@ def _mark(code: str, student_code: "Code", given: Names) -> str | None:
     except Exception as error:
         return f"the test stops with {type(error).__name__}: {error}"
     return None
+
+
+def wanted(code: str) -> set[str]:
+    """The names that a piece of code takes from outside.
+
+    >>> sorted(wanted("y = 1\\ndef f(x): return x + y + z\\nassert all(g(n) for n in (y, 2))"))
+    ['all', 'g', 'z']
+    """
+    tables = [symtable.symtable(code, "<test>", "exec")]
+    own = {one.get_name() for one in tables[0].get_symbols() if one.is_assigned()}
+    used = {one.get_name() for one in tables[0].get_symbols() if one.is_referenced()}
+    for table in tables:
+        tables += table.get_children()
+        used |= {one.get_name() for one in table.get_symbols() if one.is_global()}
+    return used - own
 
 
 class Code:
