@@ -1,6 +1,7 @@
 """Each check refuses known wrong answers, each with its words, and takes right ones in any form."""
 
 import re
+import time
 
 import pytest
 from check_answers import ANSWERS
@@ -61,3 +62,13 @@ def test_another_seed_asks_other_questions(capsys):
 
     shapes = [[images.shape for images, _ in chapter02.sizes(seed, 8)] for seed in (0, 1)]
     assert shapes[0] != shapes[1]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_check_takes_less_than_two_seconds(name):
+    answer, times = ANSWERS[name][1][0], []
+    for _ in range(3):  # the fastest of three: the machine may be busy with other things
+        start = time.perf_counter()
+        getattr(check, name)(answer)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 2
