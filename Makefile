@@ -11,7 +11,8 @@ QUICK := $(addprefix tests/test_,attention.py augment.py cost.py embedding.py en
   optim.py patches.py resnet.py results.py vit.py zoo.py) vit_teach/vit vit_teach/augment vit_teach/results
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test fuzz quick lint format data clean
+.PHONY: help book serve test fuzz quick lint format data course clean
+
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
@@ -48,6 +49,9 @@ format: $(VENV)/.installed-test  ## bring Python and, where Node is, JavaScript 
 
 data: $(VENV)/.installed  ## fetch CIFAR-10 (or: make data DATASET=cifar100)
 	@$(PY) -m vit_teach.data $(DATASET)
+
+course: $(VENV)/.installed  ## write the exercises for a class: hand-outs, solutions, tests
+	@$(PY) -m vit_teach.course build $(ARGS)
 
 clean:  ## remove the built site and its caches, keep .venv and data
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

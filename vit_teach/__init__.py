@@ -33,8 +33,8 @@ from .vit import (
 __version__ = "0.1.0"
 
 DOORS = (
-    "augment", "baselines", "cost", "data", "experiments", "plots", "probe", "results", "site",
-    "train", "vit", "weights", "widgets", "zoo",
+    "augment", "baselines", "check", "cost", "course", "data", "experiments", "plots", "probe",
+    "results", "site", "train", "vit", "weights", "widgets", "zoo",
 )  # fmt: skip
 
 # Names of earlier editions of the notebooks, and where their contents are now.

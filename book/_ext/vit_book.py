@@ -35,6 +35,7 @@ LOG = logging.getLogger(__name__)
 # A page gets the scripts and styles of a row when its HTML contains the row's mark.
 FILES_BY_MARK = {
     'class="vt-plotly"': ("vt/vt-plotly.js",),  # which loads plotly.min.js when it is scrolled to
+    'class="vt-quiz"': ("vt/vt-quiz.js", "vt/vt-quiz.css"),
     'class="vt-widget"': ("vt/vt-host.js", f"vt/{widgets.STYLE}"),
 }
 

@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nbformat
+import vit_exercises
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
@@ -71,7 +71,7 @@ def run_uncached(app, env, docnames) -> None:
     for name in sorted(docnames, reverse=True):  # late chapters train models: start them first
         path = Path(env.doc2path(name))
         if path.suffix == ".ipynb":
-            notebook = nbformat.read(path, as_version=4)
+            notebook = vit_exercises.read(path)
             try:
                 cache.match_cache_notebook(notebook)
             except KeyError:

@@ -239,3 +239,23 @@ def test_what_differs_is_what_the_text_says():
     small = next(c for c in vt.results.recorded("data_size") if c["cell"] == "vit-500-basic-s0")
     large = next(c for c in cards if c["config"]["labels"]["size"] == 112)
     assert 100 < large["cost"]["macs"] / small["cost"]["macs"] < 150  # "a hundred times"
+
+
+def test_what_whole_schedules_say_of_the_left_end_is_what_the_text_says():
+    best, early = {}, {}
+    for kept, name in ((best, "run_length"), (early, "data_size")):
+        for card in vt.results.recorded(name):
+            labels = card["config"]["labels"]
+            if labels["augment"] == "basic" and card["seed"] == 0:
+                place = labels["model"], labels["images"]
+                other = kept.setdefault(place, card)
+                if card["metrics"]["val_accuracy"] > other["metrics"]["val_accuracy"]:
+                    kept[place] = card
+    assert len(best) == 9
+    for (model, n), card in best.items():
+        stopped = early[model, n]["metrics"]["test_accuracy"]
+        change = 100 * (card["metrics"]["test_accuracy"] - stopped)
+        if model == "vit":
+            assert -3 < change < -0.9, (n, change)
+        else:
+            assert abs(change) < 1, (model, n, change)

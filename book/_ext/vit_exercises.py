@@ -1,0 +1,49 @@
+"""Pages of exercises, made from their notebooks while the site is built.
+
+A page shows stub, hints, folded solution and check; nothing of it is kept in a file. What the
+download button and Colab get is the student's version, without a line of a solution.
+"""
+
+from pathlib import Path
+
+import nbformat
+
+from vit_teach.course import build, source
+
+FOLDER = "book/exercises/"
+
+
+def page_of(notebook, name):
+    """The page of the exercise ``name``, with or without solutions, as the course file wants it."""
+    return source.page(notebook, source.configuration()["solutions"], quiz=name[2:4])
+
+
+def read(path: Path):
+    """What is run for a page: the notebook itself, or the page of an exercise."""
+    notebook = nbformat.read(path, as_version=4)
+    return page_of(notebook, path.stem) if path.parent == source.EXERCISES else notebook
+
+
+def make_page(app, docname, text) -> None:
+    """Give the reader of notebooks the page in the place of the exercise."""
+    if docname.startswith(FOLDER):
+        app.env.note_dependency(str(source.CONFIG))
+        app.env.note_dependency(source.__file__)
+        notebook = nbformat.reads(text[0], as_version=4)
+        text[0] = nbformat.writes(page_of(notebook, docname.removeprefix(FOLDER)))
+
+
+def hand_out(app, exception) -> None:
+    """Replace the copy of each exercise's source that the site would offer for download."""
+    config = source.configuration()
+    folder = Path(app.outdir) / "_sources" / FOLDER
+    for path in folder.glob("*.ipynb") if exception is None else ():
+        exercise = source.read(Path(app.srcdir) / FOLDER / path.name, config)
+        build.write_notebook(path, source.student(exercise))
+
+
+def setup(app) -> dict:
+    """Register the extension."""
+    app.connect("source-read", make_page)
+    app.connect("build-finished", hand_out, priority=100)  # before the set-up cell is stamped
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

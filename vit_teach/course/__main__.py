@@ -1,0 +1,121 @@
+"""The command line of :mod:`vit_teach.course`: build hand-outs, collect answers, grade them."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from . import build, others, report, source
+from .collect import collect, submissions
+from .grade import grade, prove
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the commands.
+
+    >>> make_parser().parse_args(["build", "ex02_patchify"]).names
+    ['ex02_patchify']
+    """
+    parser = argparse.ArgumentParser(prog="python -m vit_teach.course", description=__doc__)
+    parser.add_argument("--config", type=Path, default=source.CONFIG, help="the course file")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("build", help="write hand-outs and instructor's versions")
+    one.add_argument("names", nargs="*", help="exercises (default: all of the course file)")
+    one.add_argument("--out", type=Path, default=build.OUT, help="folder, emptied first")
+    one = commands.add_parser("quiz", help="write the quizzes for Moodle and Canvas")
+    one.add_argument("--out", type=Path, default=build.OUT / "quiz", help="folder")
+    for name, words in (
+        ("collect", "put the answers into clean copies of the hand-out"),
+        ("grade", "mark submissions: marks.csv and a page of feedback for each student"),
+    ):
+        one = commands.add_parser(name, help=words)
+        one.add_argument("exercise", help="name of an exercise, or a path to its source notebook")
+        one.add_argument("submissions", type=Path, help="a folder, or a platform's zip")
+        one.add_argument("--out", type=Path, default=Path("graded"), help="folder for the results")
+    one.add_argument("--json", type=Path, help="for one submission: Gradescope's results.json")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code.
+
+    >>> main(["--help"])
+    Traceback (most recent call last):
+    SystemExit: 0
+    """
+    options = make_parser().parse_args(arguments)
+    commands = {"build": run_build, "quiz": run_quiz, "collect": run_collect, "grade": run_grade}
+    try:
+        commands[options.command](options)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_build(options: argparse.Namespace) -> None:
+    """Write the course.
+
+    >>> run_build(make_parser().parse_args(["build", "ex99"]))
+    Traceback (most recent call last):
+    ValueError: there is no exercise 'ex99': ...
+    """
+    start = time.perf_counter()
+    names = build.build(source.configuration(options.config), options.names or None, options.out)
+    print(f"{len(names)} exercises in {options.out} ({time.perf_counter() - start:.0f} s)")
+
+
+def run_quiz(options: argparse.Namespace) -> None:
+    """Write all quizzes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     run_quiz(make_parser().parse_args(["quiz", "--out", out]))  # doctest: +ELLIPSIS
+    15 quizzes in ...
+    """
+    print(f"{build.write_quizzes(options.out)} quizzes in {options.out}")
+
+
+def run_collect(options: argparse.Namespace) -> None:
+    """Write a clean copy for every student.
+
+    >>> run_collect(make_parser().parse_args(["collect", "ex02_patchify", "nowhere"]))
+    Traceback (most recent call last):
+    ValueError: nowhere is neither a folder nor a zip file
+    """
+    exercise = source.read(options.exercise, source.configuration(options.config))
+    for one in submissions(options.submissions):
+        notes = list(one.notes)
+        if one.notebook is not None:
+            clean, more = collect(exercise, one.notebook)
+            notes += more
+            build.write_notebook(options.out / f"{report.safe_name(one.student)}.ipynb", clean)
+        print(f"{one.student}: " + ("; ".join(notes) or "complete"))
+
+
+def run_grade(options: argparse.Namespace) -> None:
+    """Prove the worked solution, then mark everyone.
+
+    >>> run_grade(make_parser().parse_args(["grade", "ex02_patchify", "nowhere"]))
+    Traceback (most recent call last):
+    ValueError: nowhere is neither a folder nor a zip file
+    """
+    exercise = source.read(options.exercise, source.configuration(options.config))
+    handed_in = submissions(options.submissions)
+    prove(exercise, options.exercise)
+    everyone = []
+    for one in handed_in:
+        marks = grade(exercise, one.notebook, one.student)
+        marks.notes[:0] = one.notes
+        everyone.append(marks)
+        print(f"{one.student}: {marks.total:g} of {marks.most:g}", *marks.notes, sep="\n    ")
+    report.write_reports(everyone, options.out, Path(options.exercise).stem)
+    if options.json:
+        if len(everyone) != 1:
+            raise ValueError(f"--json takes one submission, here are {len(everyone)}")
+        build.write(options.json, others.gradescope_report(everyone[0]))
+    print(f"{len(everyone)} students: {options.out / 'marks.csv'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
