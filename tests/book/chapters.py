@@ -1,16 +1,19 @@
 """The parts of a chapter that tests use: its cells, its exercises, their solutions."""
 
+import ast
 import functools
+import os
 import re
 
 import nbformat
 import pages
 import pytest
+import torch
 from card_tools import made_up_cards
 
 import vit_teach as vt
 
-DRAWN = re.compile(r"^\s*vt\.plots\..*$", re.M)  # lines that only draw
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 
 
@@ -39,6 +42,44 @@ def solution(name, number):
     return "\n".join(FENCE.findall(exercises(name)[number]))
 
 
+class WithoutPictures(ast.NodeTransformer):
+    """Statements that only draw, or show a widget, do nothing: the built page shows them."""
+
+    def visit_Expr(self, node):
+        drawn = "vt.plots.", "vt.widgets."
+        if isinstance(node.value, ast.Call) and ast.unparse(node.value).startswith(drawn):
+            return ast.copy_location(ast.Pass(), node)
+        return node
+
+
+def compiled(cell, name, less=()):
+    """A code cell without its pictures; of one that is tagged "slow", definitions alone.
+
+    ``less`` are pairs of texts, a part of the source and what stands there for the tests.
+    """
+    source = cell.source
+    for part, instead in less:
+        source = source.replace(part, instead)
+    tree = WithoutPictures().visit(ast.parse(source))
+    if "slow" in cell.metadata.get("tags", []):
+        tree.body = [part for part in tree.body if isinstance(part, DEFINITIONS)]
+    return compile(ast.fix_missing_locations(tree), f"{name}: {cell.id}", "exec")
+
+
+@functools.cache
+def built(name, less=()):
+    """The variables of a chapter after its cells; slow ones were left out, nothing was drawn."""
+    variables, before = {}, os.getcwd()
+    os.chdir(pages.ROOT / "book")
+    try:
+        for cell in code_cells(name):
+            exec(compiled(cell, name, less), variables)
+    finally:
+        os.chdir(before)
+        torch.set_printoptions(profile="default")
+    return variables
+
+
 def run_on_made_up_cards(name, accuracy, variables=None, start=None, recorded=False):
     """The variables of a chapter after its code cells, from the one that holds ``start`` on.
 
@@ -54,6 +95,5 @@ def run_on_made_up_cards(name, accuracy, variables=None, start=None, recorded=Fa
         for cell in code_cells(name):
             reached = reached or start in cell.source
             if reached:
-                source = DRAWN.sub(lambda line: re.match(r"\s*", line[0])[0] + "None", cell.source)
-                exec(compile(source, f"{name}: {cell.id}", "exec"), variables)
+                exec(compiled(cell, name), variables)
     return variables

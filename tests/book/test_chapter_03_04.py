@@ -3,7 +3,6 @@
 import os
 
 import chapters
-import pages
 import pytest
 import torch
 
@@ -14,30 +13,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 CHAPTERS = ("03_linear_projection", "04_positions")
 
 
-def run(name):
-    """The names a chapter defines: its cells, without the one that trains, in their folder."""
-    names, before = {}, os.getcwd()
-    os.chdir(pages.ROOT / "book")
-    try:
-        for cell in chapters.code_cells(name):
-            if "live-run" not in cell.metadata.get("tags", []):
-                exec(compile(cell.source, f"{name}, cell {cell.id}", "exec"), names)
-    finally:
-        os.chdir(before)
-        import matplotlib.pyplot as plt
-
-        plt.close("all")
-    return names
-
-
 @pytest.fixture(scope="module")
 def chapter_3():
-    return run("03_linear_projection")
+    return chapters.built("03_linear_projection")
 
 
 @pytest.fixture(scope="module")
 def chapter_4():
-    return run("04_positions")
+    return chapters.built("04_positions")
 
 
 SOLUTIONS = [(name, i) for name in CHAPTERS for i in range(len(chapters.exercises(name)))]

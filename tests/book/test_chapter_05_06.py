@@ -1,8 +1,5 @@
 """Chapters 5 and 6: what they build by hand equals the package, and their solutions run."""
 
-import functools
-import re
-
 import chapters
 import pytest
 import torch
@@ -11,18 +8,6 @@ import torch.nn.functional as F
 import vit_teach as vt
 
 CHAPTERS = ("05_attention", "06_encoder")
-SKIPPED = re.compile(r"vt\.plots\.|seconds\(|times\.items")  # figures and the stop-watch
-
-
-@functools.cache
-def chapter(name):
-    """The variables of a chapter after its cells, without its figures and its stop-watch."""
-    variables = {}
-    for cell in chapters.code_cells(name):
-        if not SKIPPED.search(cell.source):
-            exec(compile(cell.source, f"{name}: {cell.id}", "exec"), variables)
-    torch.set_printoptions(profile="default")
-    return variables
 
 
 def same(first, second, tolerance=1e-12):
@@ -42,14 +27,14 @@ SOLUTIONS = [(name, i) for name in CHAPTERS for i in range(len(chapters.exercise
 @pytest.mark.parametrize(("name", "number"), SOLUTIONS)
 def test_the_solution_runs(name, number):
     code = compile(chapters.solution(name, number), f"{name}: solution {number + 1}", "exec")
-    exec(code, dict(chapter(name)))
+    exec(code, dict(chapters.built(name)))
 
 
 @pytest.mark.parametrize(
     ("tokens", "dim", "heads"), [(7, 12, 3), (5, 20, 4), (1, 6, 1), (9, 14, 7)]
 )
 def test_attention_by_hand_is_the_package_and_pytorch(tokens, dim, heads):
-    built = chapter("05_attention")
+    built = chapters.built("05_attention")
     package = randomised(vt.MultiHeadAttention(dim, heads))
     x = torch.randn(2, tokens, dim, dtype=torch.float64)
     for name in ("LoopAttention", "Attention"):
@@ -62,7 +47,7 @@ def test_attention_by_hand_is_the_package_and_pytorch(tokens, dim, heads):
 
 
 def test_the_trap_has_right_shapes_and_wrong_numbers():
-    built = chapter("05_attention")
+    built = chapters.built("05_attention")
     package = randomised(vt.MultiHeadAttention(20, 4))
     wrong = built["WrongAttention"](20, 4).double()
     wrong.load_state_dict(package.state_dict())
@@ -72,7 +57,7 @@ def test_the_trap_has_right_shapes_and_wrong_numbers():
 
 
 def test_small_parts_by_hand_are_pytorch_and_the_package():
-    built = chapter("06_encoder")
+    built = chapters.built("06_encoder")
     x = 3 * torch.randn(2, 7, 12, dtype=torch.float64)
     same(built["gelu"](x), F.gelu(x))
     same(built["gelu_tanh"](x), F.gelu(x, approximate="tanh"))
@@ -88,11 +73,11 @@ def test_small_parts_by_hand_are_pytorch_and_the_package():
 
 def test_block_by_hand_is_the_package():
     package = randomised(vt.EncoderBlock(12, 3, mlp_dim=20))
-    by_hand = chapter("06_encoder")["Block"](12, 3, 20).double()
+    by_hand = chapters.built("06_encoder")["Block"](12, 3, 20).double()
     by_hand.load_state_dict(package.state_dict(), strict=True)
     x = torch.randn(2, 7, 12, dtype=torch.float64)
     same(by_hand(x), package(x))
-    post_norm = chapter("06_encoder")["PostNormBlock"](12, 3, 20).double()
+    post_norm = chapters.built("06_encoder")["PostNormBlock"](12, 3, 20).double()
     post_norm.load_state_dict(package.state_dict())
     assert (post_norm(x) - package(x)).abs().max() > 0.1
 
@@ -102,7 +87,7 @@ SIZES = {"image_size": (24, 40), "patch_size": 8, "in_channels": 3, "num_classes
 
 
 def made_by_hand(package):
-    model = chapter("06_encoder")["HandMadeViT"]((24, 40), 8, 3, 20, 2, 4, 44, 7).double()
+    model = chapters.built("06_encoder")["HandMadeViT"]((24, 40), 8, 3, 20, 2, 4, 44, 7).double()
     model.load_state_dict(package.state_dict(), strict=True)
     return model
 
@@ -144,5 +129,5 @@ def test_model_by_hand_is_timm():
 
 
 def test_the_counts_of_the_chapter_cover_every_released_size():
-    published = chapter("06_encoder")["published"]
+    published = chapters.built("06_encoder")["published"]
     assert set(published) == {name for name in vt.PRESETS if name.startswith("ViT-")}

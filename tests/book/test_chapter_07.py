@@ -1,6 +1,5 @@
 """Chapter 7: what it builds by hand equals the package, its counts are right, its solutions run."""
 
-import functools
 import re
 
 import chapters
@@ -15,15 +14,9 @@ from vit_teach.baselines.hybrid import ConvStem, HybridConfig
 NAME = "07_hybrid"
 
 
-@functools.cache
 def chapter():
-    """The variables of the chapter after its cells, without figures."""
-    variables = {}
-    for cell in chapters.code_cells(NAME):
-        source = chapters.DRAWN.sub("", cell.source)
-        exec(compile(source, f"07_hybrid: {cell.id}", "exec"), variables)
-    torch.set_printoptions(profile="default")
-    return variables
+    """The variables of the chapter after its cells."""
+    return chapters.built(NAME)
 
 
 def same(first, second, tolerance=1e-12):

@@ -1,6 +1,5 @@
 """Chapter 10: its exact claims hold on other sizes too, and its solutions run."""
 
-import functools
 import re
 
 import chapters
@@ -14,22 +13,11 @@ import vit_teach as vt
 from vit_teach import probe
 
 NAME = "10_inductive_bias"
-# Figures, the long curves, and the live trainings: the built page runs them.
-SKIPPED = re.compile(
-    r"vt\.plots\.|equivariance, invariance = |maps\[name\]|corner_run|vt\.experiments"
-)
 
 
-@functools.cache
 def chapter():
-    """The variables of the chapter after its cells, without the skipped ones."""
-    variables = {}
-    for cell in chapters.cells(NAME):
-        skipped = SKIPPED.search(cell.source) or cell.id.startswith("10-recorded-")
-        if cell.cell_type == "code" and not skipped:
-            exec(compile(cell.source, f"chapter 10: {cell.id}", "exec"), variables)
-    torch.set_printoptions(profile="default")
-    return variables
+    """The variables of the chapter after its cells."""
+    return chapters.built(NAME)
 
 
 @pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))

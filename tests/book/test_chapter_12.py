@@ -1,8 +1,5 @@
 """Chapter 12: its exact claims hold elsewhere too, its tables can be filled, its code runs."""
 
-import functools
-import re
-
 import chapters
 import pytest
 import torch
@@ -13,20 +10,11 @@ import vit_teach as vt
 from vit_teach.data.drawn import shapes
 
 NAME = "12_transfer"
-# The figures, the timings and the live training: the built page runs them.
-SKIPPED = re.compile(r"vt\.plots\.|vt\.experiments\.quick|samples\(model|deviation \{spread")
 
 
-@functools.cache
 def chapter():
-    """The variables of the chapter after its cells, without the skipped ones and with less data."""
-    variables = {}
-    for cell in chapters.cells(NAME):
-        if cell.cell_type == "code" and not SKIPPED.search(cell.source):
-            source = cell.source.replace("subset(200)", "subset(20)").split("trainer =")[0]
-            exec(compile(source, f"chapter 12: {cell.id}", "exec"), variables)
-    torch.set_printoptions(profile="default")
-    return variables
+    """The variables of the chapter after its cells."""
+    return chapters.built(NAME, less=(("subset(200)", "subset(20)"),))
 
 
 @pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))

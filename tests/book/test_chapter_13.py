@@ -1,8 +1,5 @@
 """Chapter 13: its counts hold on other sizes too, its table is complete, its solutions run."""
 
-import functools
-import re
-
 import chapters
 import pytest
 from card_tools import made_up_cards
@@ -10,24 +7,11 @@ from card_tools import made_up_cards
 import vit_teach as vt
 
 NAME = "13_scale"
-# The timings, the figures and the live training: the built page runs them.
-SKIPPED = re.compile(r"samples\(part|vt\.plots\.|vt\.experiments\.quick|card in quick|medians")
-EXPONENT = re.compile(r"def exponent.*?item\(\)\n", re.S)
 
 
-@functools.cache
 def chapter():
-    """The variables of the chapter after its cells, without the skipped ones."""
-    variables = {}
-    for cell in chapters.cells(NAME):
-        if cell.cell_type != "code":
-            continue
-        source = cell.source
-        if SKIPPED.search(source):
-            found = EXPONENT.search(source)  # of a skipped cell, this function is needed
-            source = found[0] if found else ""
-        exec(compile(source, f"chapter 13: {cell.id}", "exec"), variables)
-    return variables
+    """The variables of the chapter after its cells."""
+    return chapters.built(NAME)
 
 
 def recorded(sizes):

@@ -1,6 +1,5 @@
 """Chapter 14: what it builds by hand holds on other sizes too, and its solutions run."""
 
-import functools
 import re
 
 import chapters
@@ -11,18 +10,11 @@ from vit_teach import probe, results
 from vit_teach.experiments import heads
 
 NAME = "14_attention_maps"
-SKIPPED = re.compile(r"vt\.plots\.(?!cosine|principal)|vt\.widgets\.")  # the built page draws them
 
 
-@functools.cache
 def chapter():
-    """The variables of the chapter after its cells, without its figures."""
-    variables = {}
-    for cell in chapters.cells(NAME):
-        if cell.cell_type == "code" and not SKIPPED.search(cell.source):
-            exec(compile(cell.source, f"chapter 14: {cell.id}", "exec"), variables)
-    torch.set_printoptions(profile="default")
-    return variables
+    """The variables of the chapter after its cells."""
+    return chapters.built(NAME)
 
 
 @pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))

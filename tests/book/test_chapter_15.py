@@ -1,6 +1,5 @@
 """Chapter 15: the changes it shows do what it says, on other sizes too, and its solutions run."""
 
-import functools
 import re
 
 import chapters
@@ -12,23 +11,11 @@ import vit_teach as vt
 from vit_teach import results
 
 NAME = "15_strengths_limits"
-# Figures and the clock: the built page runs them.
-SKIPPED = re.compile(r"vt\.plots\.|seconds\(|times\[|times\.items")
 
 
-@functools.cache
 def chapter():
-    """The variables of the chapter after its cells; of a timed cell only its functions."""
-    variables = {}
-    for cell in chapters.cells(NAME):
-        if cell.cell_type != "code":
-            continue
-        source = cell.source
-        if SKIPPED.search(source):
-            source = "\n".join(re.findall(r"^def .*(?:\n(?: .*)?)*", source, flags=re.M))
-        exec(compile(source, f"chapter 15: {cell.id}", "exec"), variables)
-    torch.set_printoptions(profile="default")
-    return variables
+    """The variables of the chapter after its cells."""
+    return chapters.built(NAME)
 
 
 def same(first, second, tolerance=1e-12):
