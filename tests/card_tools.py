@@ -17,7 +17,8 @@ def made_up(cell, experiment, accuracy, **measured):
         },
         train={
             "steps": cell.train.steps if hasattr(cell, "train") else 0, "epochs": 2.0,
-            "wall_s": 360.0, "precision": "float32", "threads": 1, "command": f"python -m vit_teach.experiments cell {experiment} x",
+            "wall_s": 360.0, "precision": "float32", "threads": 1,
+            "command": f"python -m vit_teach.experiments cell {experiment} x",
         },
         cost={"params": 1, "macs": 1, "train_flops": 1.0},
         curves={"epoch": [1.0, 2.0], "val_accuracy": [accuracy / 2, accuracy]},
