@@ -22,6 +22,7 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages([str(FOLDER)], "vit_teach
 
 # Public parts whose docstring holds no example, and why. Their tests show them at work.
 NO_EXAMPLE = {
+    "experiments.lab.frozen.load_frozen": "needs weights that are not in the repository",
     "experiments.lab.measures.under_shift": "needs a trained model",
     "experiments.lab.measures.under_permutation": "needs a trained model",
     "experiments.lab.measures.shuffle_and_shift": "needs a trained model",

@@ -1,10 +1,15 @@
-"""How far do the heads of a pre-trained ViT look? The paper's picture, measured. Chapter 14.
+"""How far do the heads of a pre-trained ViT look? The paper's picture, measured.
 
-The weights are not in the repository: see :mod:`vit_teach.experiments.lab.frozen`.
+``python -m vit_teach.experiments run pretrained_attention`` takes about 0.2 core hours for the
+first 4 of its 5 cells. Chapter 14 reads it. The weights are not in the repository: see
+:mod:`vit_teach.experiments.lab.frozen`.
 """
 
+from pathlib import Path
+
 from .. import cost, data, probe, zoo
-from ..data.imageset import MEAN, STD, ImageSet, normalise
+from ..data.imageset import ImageSet, normalise
+from ..weights import normalisation_of
 from .lab import attention, frozen
 from .lab.cells import Experiment
 from .lab.images import base_sets
@@ -22,7 +27,7 @@ WHAT = (
 SELECTION = "nothing is chosen: released weights, all pictures; no test set was looked at"
 
 
-def cells(quick):
+def cells(quick: bool) -> list[Measurement]:
     """The pre-trained model on photographs, beside its untrained twin, and on enlarged CIFAR.
 
     >>> [c.name for c in cells(quick=False)][:3]
@@ -33,7 +38,7 @@ def cells(quick):
     return [_cell(model, what, size, quick) for model, what, size in WHAT]
 
 
-def _cell(model, what, size, quick):
+def _cell(model: str, what: str, size: int, quick: bool) -> Measurement:
     n = {"photographs": len(NAMES), "cifar": CIFAR, "photograph": 1}[what]
     preset = zoo.preset("CIFAR-ViT-Tiny")
     if not quick:
@@ -45,16 +50,16 @@ def _cell(model, what, size, quick):
     )  # fmt: skip
 
 
-def _measure(cell, folder):
+def _measure(cell: Measurement, folder: str | Path | None) -> Measured:
     """Heads, outliers and rollout of one model on one kind of picture."""
     size, what = cell.labels["size"], cell.labels["pictures"]
     if what == "photograph":  # the quick form: the book's own model
         model = probe.with_controls()["trained"]
-        model.normalisation, about = (MEAN, STD), {"source": "cifar-vit-20min"}
+        about = {"source": "cifar-vit-20min"}
     else:
         model = frozen.load_frozen(size)
         about = frozen.described(model)
-    colours = model.normalisation
+    colours = normalisation_of(model)
     if cell.labels["model"] == "untrained":
         model = probe.untrained_twin(model)
         about = {"source": "untrained, seed 0", "digest": digest(model.blocks)}
@@ -64,7 +69,7 @@ def _measure(cell, folder):
     return Measured(model, images, metrics, curves, weights=about)
 
 
-def _pictures(what, size):
+def _pictures(what: str, size: int) -> ImageSet:
     if what == "cifar":
         return base_sets("cifar10")[1].subset(CIFAR)
     if what == "photographs":

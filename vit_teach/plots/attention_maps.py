@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -67,9 +68,10 @@ def distance_shares(panels: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     for ax, (title, tables) in zip(axes.flat, panels.items(), strict=True):
         _shares(ax, title, tables)
     axes[0, 0].set_ylabel("mean attention distance, share of the line")
-    named = {}  # one entry for a name that stands in several panels
+    named: dict[str, Artist] = {}  # one entry for a name that stands in several panels
     for ax in axes.flat:
-        named |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        handles, labels = ax.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
     fig.legend(named.values(), named, loc="outside lower center", ncols=3)
     return fig
 
@@ -89,7 +91,7 @@ def _shares(ax: Axes, title: str, tables: Mapping[str, Tensor]) -> None:
         dots = place[:, None].expand_as(table).flatten()
         ax.plot(dots, table.flatten(), ls="", ms=5, alpha=0.8, label=name, **look)
     depth = depths.pop()
-    ax.set_xticks(range(1, depth + 1), range(1, depth + 1))
+    ax.set_xticks(range(1, depth + 1), [str(block) for block in range(1, depth + 1)])
     ax.set(title=title, xlabel="block", ylim=(0, 1.3), xlim=(0.3, depth + 0.7))
     ax.grid(True, axis="y")
 

@@ -6,9 +6,9 @@ question, copy one of them, change the lists at its top, and add it to ``EXPERIM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import zoo
 from ...data.imageset import ImageSet
@@ -17,6 +17,9 @@ from ...vit.embedding import RESIZE_RULES
 from ...vit.encoder import INITS
 from .images import CLASSES, DATA
 from .wrappers import PERMUTATIONS
+
+if TYPE_CHECKING:
+    from .measurement import AnyCell
 
 BATCH = 128
 EVALUATE_EVERY = 45_000  # training images between two evaluations on the validation images
@@ -143,7 +146,7 @@ def nothing_more(model: Any, cell: Any, validation_set: Any) -> dict[str, float]
     return {}
 
 
-def nothing_to_check(quick):
+def nothing_to_check(quick: bool) -> None:
     """What most experiments need is there.
 
     >>> nothing_to_check(quick=True)
@@ -167,10 +170,10 @@ class Experiment:
 
     name: str
     question: str
-    cells: Callable[[bool], list[Cell]]
+    cells: Callable[[bool], Sequence[AnyCell]]
     measure: Callable[[Any, Cell, ImageSet], dict[str, float]] = nothing_more
     shown: tuple[str, ...] | None = None
-    check: Callable[..., None] = nothing_to_check
+    check: Callable[[bool], None] = nothing_to_check
 
 
 def cell(

@@ -9,18 +9,23 @@ import hashlib
 import os
 import statistics
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from ... import weights
+from ... import weights, zoo
 from ...data.imageset import normalise
 from ...paths import written_whole
 from ...train.device import autocast
+from ...vit.model import VisionTransformer
+from ...vit.patches import to_pair
 from .measurement import digest
 
 VARIABLE = "VIT_TEACH_PRETRAINED"
@@ -30,7 +35,7 @@ CHUNK = 250  # pictures whose features go into one file: seconds to a minute of 
 BATCH = 25
 
 
-def source(environment=os.environ):
+def source(environment: Mapping[str, str] = os.environ) -> str:
     """What ``VIT_TEACH_PRETRAINED`` says. Raises ``ValueError`` where it says nothing.
 
     >>> source({})
@@ -47,7 +52,7 @@ def source(environment=os.environ):
     return named
 
 
-def check(quick):
+def check(quick: bool) -> None:
     """Raise ``ValueError`` if a full form has no weights; a quick one takes the book's own.
 
     >>> check(quick=True)
@@ -56,18 +61,18 @@ def check(quick):
         source()
 
 
-def load_frozen(size):
+def load_frozen(size: int) -> VisionTransformer:
     """The pre-trained model for pictures of ``size`` pixels, with a blank head, for evaluation.
 
     The position table is resized by the rule of Hugging Face's code, "hf". A file that does not say
     how its pictures were normalised gets ImageNet's mean and deviation, as DINOv2 has them.
     """
-    model = weights.load(source(), num_classes=1, image_size=size, rule="hf")
+    model: Any = weights.load(source(), num_classes=1, image_size=size, rule="hf")
     model.normalisation = model.normalisation or IMAGENET
     return model
 
 
-def described(model):
+def described(model: VisionTransformer) -> dict[str, str]:
     """Which weights these are, for a card: what their file says of itself, and a digest.
 
     The digest leaves the position table out, which is another one for every image size.
@@ -87,7 +92,12 @@ def described(model):
 # --- Features -------------------------------------------------------------------------------------
 
 
-def features(model, images, precision="float32", folder=None):
+def features(
+    model: zoo.Model,
+    images: Tensor,
+    precision: str = "float32",
+    folder: str | Path | None = None,
+) -> tuple[Tensor, float]:
     """What a classifier on top of a frozen model would read: uint8 (N, 3, H, W) to float32 (N, D).
 
     For DINOv2 that is the class token of the last block, behind the last norm. Pictures are
@@ -95,12 +105,17 @@ def features(model, images, precision="float32", folder=None):
     mean time of a picture in core seconds. What was computed once lies under ``folder``, a file for
     every ``CHUNK`` pictures, and is not computed again: not after a stop, and not for another set
     that holds the same pictures. ``folder=None`` keeps nothing.
+
+    >>> from vit_teach.data import shapes
+    >>> model = zoo.build(zoo.preset("CIFAR-ViT-Nano"))
+    >>> features(model, shapes(4, seed=0).images)[0].shape
+    torch.Size([4, 64])
     """
     if folder is None:
         began = time.process_time()
         found = _compute(model, images, precision)
         return found, (time.process_time() - began) / len(images)
-    size = "x".join(map(str, model.config.image_size))
+    size = "x".join(map(str, to_pair(model.config.image_size)))
     folder = Path(folder) / f"{digest(model)}-{size}-{precision}"
     folder.mkdir(parents=True, exist_ok=True)
     keys = [hashlib.sha256(picture.numpy().tobytes()).hexdigest()[:16] for picture in images]
@@ -118,7 +133,9 @@ def features(model, images, precision="float32", folder=None):
     return torch.stack([known[key] for key in keys]), statistics.fmean(times)
 
 
-def _keep(folder, model, images, names, precision):
+def _keep(
+    folder: Path, model: zoo.Model, images: Tensor, names: Sequence[str], precision: str
+) -> tuple[Tensor, float]:
     """Compute the features of one file and write it; returns them and core seconds a picture."""
     began = time.process_time()
     found = _compute(model, images, precision)  # (n, D)
@@ -129,9 +146,10 @@ def _keep(folder, model, images, names, precision):
     return found, seconds
 
 
-def _read(folder):
+def _read(folder: Path) -> tuple[dict[str, Tensor], list[float]]:
     """All features that a folder holds, by the key of the picture, and seconds a picture."""
-    known, times = {}, []
+    known: dict[str, Tensor] = {}
+    times: list[float] = []
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             about = file.metadata()
@@ -140,12 +158,12 @@ def _read(folder):
     return known, times
 
 
-def _compute(model, images, precision):
+def _compute(model: zoo.Model, images: Tensor, precision: str) -> Tensor:
     """The features of a few pictures, in batches."""
-    size, parts = model.config.image_size, []
+    size, parts = to_pair(model.config.image_size), []
     with torch.inference_mode(), autocast(torch.device("cpu"), precision):
         for pictures in images.split(BATCH):
-            pictures = normalise(pictures, *model.normalisation)
+            pictures = normalise(pictures, *weights.normalisation_of(model))
             larger = F.interpolate(pictures, size=size, mode="bicubic")  # (B, 3, *size)
             parts.append(model.features(larger).float())
     return torch.cat(parts).clone()

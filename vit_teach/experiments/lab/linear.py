@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 DECAYS = tuple(10.0 ** (-k / 2) for k in range(-2, 11))  # strongest first, 10 to 1e-5
 PATIENCE = 3
@@ -9,7 +10,7 @@ NEIGHBOURS = (1, 3, 10, 30, 100)
 SHARPNESS = 0.07  # of the neighbours' votes: exp(cosine / 0.07), as in DINO's code
 
 
-def standardised(train, *others):
+def standardised(train: Tensor, *others: Tensor) -> list[Tensor]:
     """Features less the training mean, over one number: the root of their mean variance.
 
     Takes float (N, D) tensors and returns a list of them, float64.
@@ -23,7 +24,14 @@ def standardised(train, *others):
     return [(part.double() - mean) / scale for part in (train, *others)]
 
 
-def fit(features, labels, decay, num_classes, start=None, steps=300):
+def fit(
+    features: Tensor,
+    labels: Tensor,
+    decay: float,
+    num_classes: int,
+    start: Tensor | None = None,
+    steps: int = 300,
+) -> Tensor:
     """The weights (K, D + 1) of a linear classifier, the bias last, at the minimum of its loss.
 
     The loss is the mean cross-entropy plus ``decay`` / 2 times the squared length of the weights
@@ -41,7 +49,7 @@ def fit(features, labels, decay, num_classes, start=None, steps=300):
         line_search_fn="strong_wolfe",
     )  # fmt: skip
 
-    def closure():
+    def closure() -> Tensor:
         optimiser.zero_grad()
         loss = F.cross_entropy(with_bias @ weights.T, labels)
         loss = loss + decay / 2 * weights[:, :-1].square().sum()
@@ -52,18 +60,30 @@ def fit(features, labels, decay, num_classes, start=None, steps=300):
     return weights.detach()
 
 
-def scores(weights, features):
-    """Logits (N, K) of features (N, D) by weights (K, D + 1)."""
+def scores(weights: Tensor, features: Tensor) -> Tensor:
+    """Logits (N, K) of features (N, D) by weights (K, D + 1).
+
+    >>> scores(torch.tensor([[2.0, 1.0], [0.0, -1.0]]), torch.tensor([[3.0]]))
+    tensor([[ 7., -1.]])
+    """
     return features @ weights[:, :-1].T + weights[:, -1]
 
 
-def fit_best(features, labels, held, held_labels, num_classes):
+def fit_best(
+    features: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, num_classes: int
+) -> tuple[Tensor, float]:
     """(weights, decay): of the fits over ``DECAYS`` the one that is right most often on ``held``.
 
     Of equals the strongest decay wins. Each fit starts from the one before, and the search ends
     when ``PATIENCE`` decays in a row were no better than the best.
+
+    >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
+    >>> fit_best(x, y, x, y, 2)[1]
+    10.0
     """
-    best, chosen, weights, worse = -1.0, None, None, 0
+    chosen: tuple[Tensor, float]  # the first decay sets it: no share of right answers is below 0
+    weights: Tensor | None = None
+    best, worse = -1.0, 0
     for decay in DECAYS:
         weights = fit(features, labels, decay, num_classes, weights)
         right = accuracy(scores(weights, held), held_labels)
@@ -75,7 +95,7 @@ def fit_best(features, labels, held, held_labels, num_classes):
     return chosen
 
 
-def accuracy(votes, labels):
+def accuracy(votes: Tensor, labels: Tensor) -> float:
     """The share of pictures whose largest of votes (N, K) is their label.
 
     >>> accuracy(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, 0]))
@@ -84,7 +104,9 @@ def accuracy(votes, labels):
     return (votes.argmax(dim=1) == labels).double().mean().item()
 
 
-def neighbour_votes(train, labels, queries, k, num_classes, batch=500):
+def neighbour_votes(
+    train: Tensor, labels: Tensor, queries: Tensor, k: int, num_classes: int, batch: int = 500
+) -> Tensor:
     """Votes (N, K) of the ``k`` training features that are nearest by cosine, near ones stronger.
 
     >>> near = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -101,10 +123,17 @@ def neighbour_votes(train, labels, queries, k, num_classes, batch=500):
     return torch.cat(votes)
 
 
-def best_neighbours(train, labels, held, held_labels, num_classes):
-    """The k of ``NEIGHBOURS`` that is right most often on ``held``; of equals the smallest."""
+def best_neighbours(
+    train: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, num_classes: int
+) -> int:
+    """The k of ``NEIGHBOURS`` that is right most often on ``held``; of equals the smallest.
 
-    def right(k):
+    >>> x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    >>> best_neighbours(x, y, x, y, 2)
+    1
+    """
+
+    def right(k: int) -> float:
         return accuracy(neighbour_votes(train, labels, held, k, num_classes), held_labels)
 
     return max(NEIGHBOURS, key=right)

@@ -1,15 +1,20 @@
 """A cell that trains no network: it measures one that is there. Chapters 11 and 14."""
 
+from __future__ import annotations
+
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from ... import cost, results
+from ... import cost, results, zoo
 from ...data.imageset import ImageSet
+from .cells import Cell, Experiment
 from .images import DATA
 
 PHOTOGRAPHS = "photographs"  # the name of the pictures that are no data set
@@ -22,32 +27,32 @@ class Measurement:
     ``labels`` are what the experiment varies; with the seed they make the cell's name. ``measure``
     takes the cell and a folder for what is worth keeping (or None) and returns :class:`Measured`.
     ``selection`` says in words what was chosen on which pictures, ``choices`` are further settings
-    for the card, ``work`` is about how many FLOPs it takes. ``data`` is as in ``Cell``, or
-    "photographs". Raises ``ValueError`` for other data.
+    for the card, ``n`` is the number of pictures, ``work`` about how many FLOPs it takes. ``data``
+    is as in ``Cell``, or "photographs". Raises ``ValueError`` for other data.
 
     >>> Measurement({"model": "vit", "size": 112}, lambda cell, folder: None, "nothing").name
     'vit-112-s0'
     """
 
-    labels: dict
-    measure: Callable
+    labels: dict[str, Any]
+    measure: Callable[[Measurement, str | Path | None], Measured]
     selection: str
-    choices: dict = field(default_factory=dict)
+    choices: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    n: int | None = None
+    n: int = 0
     data: str = "cifar10"
     work: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.data not in (*DATA, PHOTOGRAPHS):
             raise ValueError(f"data={self.data!r} must be one of {(*DATA, PHOTOGRAPHS)}")
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The labels and the seed, such as ``112-50-s0``: unique in its experiment."""
         return "-".join([*map(str, self.labels.values()), f"s{self.seed}"])
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """The cell as plain values: what its card holds under "config", but for the weights."""
         return {"labels": self.labels, **self.choices}
 
@@ -62,17 +67,30 @@ class Measured:
     {}
     """
 
-    model: torch.nn.Module
+    model: zoo.Model
     pictures: ImageSet
-    metrics: dict
-    curves: dict = field(default_factory=dict)
+    metrics: dict[str, Any]
+    curves: dict[str, list[Any]] = field(default_factory=dict)
     precision: str = "float32"
-    weights: dict = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
     note: str | None = None
 
 
-def card_of(experiment, cell, command, folder=None):
-    """Measure a cell and return its card. ``command`` is what to type to do it again."""
+AnyCell = Cell | Measurement  # what an experiment may declare
+
+
+def card_of(
+    experiment: Experiment, cell: Measurement, command: str, folder: str | Path | None = None
+) -> dict[str, Any]:
+    """Measure a cell and return its card. ``command`` is what to type to do it again.
+
+    >>> from vit_teach.data import shapes
+    >>> model = zoo.build(zoo.preset("CIFAR-ViT-Nano"))
+    >>> found = Measured(model, shapes(4, seed=0), {"heads": 16})
+    >>> cell = Measurement({"model": "nano"}, lambda cell, folder: found, "nothing is chosen")
+    >>> card_of(Experiment("demo", "How many?", lambda quick: [cell]), cell, "none")["metrics"]
+    {'heads': 16}
+    """
     began = time.perf_counter()
     found = cell.measure(cell, folder)
     config = found.model.config
@@ -94,7 +112,7 @@ def card_of(experiment, cell, command, folder=None):
     )  # fmt: skip
 
 
-def digest(model):
+def digest(model: nn.Module) -> str:
     """12 hexadecimal digits that name the numbers in a model, its head left out.
 
     >>> digest(torch.nn.Identity())
@@ -107,7 +125,7 @@ def digest(model):
     return found.hexdigest()[:12]
 
 
-def seconds(cells):
+def seconds(cells: Iterable[Measurement]) -> float:
     """About how long measurements take on this machine: their work at the speed of one product.
 
     >>> seconds([])
@@ -122,7 +140,7 @@ def seconds(cells):
     return sum(cell.work for cell in cells) / speed
 
 
-def kept_in(folder, name):
+def kept_in(folder: str | Path | None, name: str) -> Path | None:
     """A folder that the cells of an experiment share, beside that of one cell; None for None.
 
     >>> kept_in(Path("runs/demo/cell-s0"), "features").as_posix()

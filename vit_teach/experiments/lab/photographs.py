@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...data.imageset import ImageSet
 from ...data.pictures import fit, read_picture
@@ -28,7 +29,7 @@ PHOTOGRAPHS = (
 NAMES = tuple(f"{name}/{Path(file).name}" for _, name, files in PHOTOGRAPHS for file in files)
 
 
-def photographs(size):
+def photographs(size: int) -> ImageSet:
     """All of them as an ``ImageSet`` of one class: the largest centred square, at ``size`` pixels.
 
     The packages are not imported, so ``pip install --no-deps`` is enough for those that the book
@@ -44,16 +45,17 @@ def photographs(size):
     return ImageSet(torch.stack(found), labels, ("photograph",), source, "photographs")
 
 
-def _place(package, name, file):
+def _place(package: str, name: str, file: str) -> Path:
     """Where a package's file lies."""
     spec = find_spec(package)
-    path = Path(spec.submodule_search_locations[0]) / file if spec else None
+    places = spec.submodule_search_locations if spec else None
+    path = Path(places[0]) / file if places else None
     if path is None or not path.is_file():
         raise ValueError(f"{file} of the package {name} is missing: pip install --no-deps {name}")
     return path
 
 
-def _read(path, size):
+def _read(path: Path, size: int) -> Tensor:
     """One picture, uint8 (3, size, size); PyWavelets keeps grey ones as arrays."""
     if path.suffix != ".npz":
         return read_picture(path, (size, size))

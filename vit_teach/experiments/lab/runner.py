@@ -33,14 +33,15 @@ from .same_training import same_training, shared_card
 from .wrappers import build_model
 
 if TYPE_CHECKING:
-    from ...experiments.lab.cells import Cell, Experiment
+    from .cells import Cell, Experiment
+    from .measurement import AnyCell
 
 
 WORK = RUNS / "experiments"  # checkpoints and logs of cells that are under way
 ELSEWHERE = 75  # exit code of a cell that another process is running (EX_TEMPFAIL)
 
 
-def card_path(experiment: Experiment, cell: Cell, folder: str | Path = RESULTS) -> Path:
+def card_path(experiment: Experiment, cell: AnyCell, folder: str | Path = RESULTS) -> Path:
     """Where the card of a cell lies.
 
     >>> from types import SimpleNamespace as Named
@@ -50,7 +51,7 @@ def card_path(experiment: Experiment, cell: Cell, folder: str | Path = RESULTS) 
     return Path(folder) / experiment.name / f"{cell.name}.json"
 
 
-def is_done(experiment: Experiment, cell: Cell, folder: str | Path = RESULTS) -> bool:
+def is_done(experiment: Experiment, cell: AnyCell, folder: str | Path = RESULTS) -> bool:
     """Whether the cell has a complete card; a failed one does not count.
 
     >>> from types import SimpleNamespace as Named
@@ -65,7 +66,7 @@ def is_done(experiment: Experiment, cell: Cell, folder: str | Path = RESULTS) ->
 
 def waiting(
     experiment: Experiment, quick: bool = False, folder: str | Path = RESULTS
-) -> list[Cell]:
+) -> list[AnyCell]:
     """The cells that have no complete card yet, in order.
 
     >>> from vit_teach.experiments import EXPERIMENTS
@@ -81,7 +82,7 @@ def waiting(
 
 def run_cell(
     experiment: Experiment,
-    cell: Cell,
+    cell: AnyCell,
     work: str | Path | None = None,
     quiet: bool = True,
     recorded: str | Path | None = None,
@@ -137,7 +138,7 @@ def run_cell(
     )
 
 
-def failed_card(experiment: Experiment, cell: Cell, reason: str) -> dict[str, Any]:
+def failed_card(experiment: Experiment, cell: AnyCell, reason: str) -> dict[str, Any]:
     """A card that says why a cell has no result; the cell runs again the next time.
 
     >>> from vit_teach.experiments import EXPERIMENTS
@@ -163,7 +164,7 @@ def failed_card(experiment: Experiment, cell: Cell, reason: str) -> dict[str, An
     )  # fmt: skip
 
 
-def selection(cell: Cell) -> str:
+def selection(cell: AnyCell) -> str:
     """How a cell's learning rate and weights are chosen, in words for its card.
 
     A measurement has its own words.
@@ -186,13 +187,13 @@ def selection(cell: Cell) -> str:
     )
 
 
-def _command(experiment: Experiment, cell: Cell) -> str:
+def _command(experiment: Experiment, cell: AnyCell) -> str:
     return f"python -m vit_teach.experiments cell {experiment.name} {cell.name}"
 
 
 def cell_in_process(
     experiment: Experiment,
-    cell: Cell,
+    cell: AnyCell,
     folder: str | Path = RESULTS,
     work: str | Path = WORK,
     quiet: bool = True,
@@ -258,7 +259,7 @@ def run(
     print(f"{experiment.name}: {counts}", flush=True)
     progress = Progress(left, jobs)
 
-    def start(cell: Cell) -> tuple[Cell, int, float]:
+    def start(cell: AnyCell) -> tuple[AnyCell, int, float]:
         began = time.perf_counter()
         code = _run_in_child(experiment, cell, quick, jobs, folder, work)
         return cell, code, time.perf_counter() - began
@@ -274,7 +275,12 @@ def run(
 
 
 def _run_in_child(
-    experiment: Experiment, cell: Cell, quick: bool, jobs: int, folder: str | Path, work: str | Path
+    experiment: Experiment,
+    cell: AnyCell,
+    quick: bool,
+    jobs: int,
+    folder: str | Path,
+    work: str | Path,
 ) -> int:
     """Run one cell in a process of its own and return its exit code."""
     command = [sys.executable, "-m", "vit_teach.experiments", "cell", experiment.name, cell.name]
@@ -309,13 +315,13 @@ class Progress:
     0
     """
 
-    def __init__(self, cells: list[Cell], jobs: int = 1) -> None:
+    def __init__(self, cells: list[AnyCell], jobs: int = 1) -> None:
         self.left = sum(_work(cell) for cell in cells)
         self.count, self.total, self.done, self.failed = len(cells), self.left, 0, 0
         self.jobs, self.spent = jobs, 0.0
 
     def line(
-        self, experiment: Experiment, cell: Cell, code: int, spent: float, folder: str | Path
+        self, experiment: Experiment, cell: AnyCell, code: int, spent: float, folder: str | Path
     ) -> str:
         """Note that a cell ended after ``spent`` seconds, and say how it went."""
         self.done += 1
@@ -335,7 +341,7 @@ class Progress:
         return f"[{self.done}/{self.count}] {cell.name}: {said}; {_duration(rest)} left"
 
 
-def _work(cell: Cell) -> float:
+def _work(cell: AnyCell) -> float:
     if isinstance(cell, Measurement):
         return cell.work
     return cost.training_flops(cell.config(), cell.images)
