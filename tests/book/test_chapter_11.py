@@ -218,6 +218,8 @@ def test_what_the_frozen_model_brings_is_what_the_text_says():
     assert abs(frozen[112, 10] - cnn[500]) < 0.03  # "about what the CNN has with 500"
     leads = [frozen[112, per_class] - cnn[10 * per_class] for per_class in (50, 150, 500)]
     assert leads == sorted(leads, reverse=True) and leads[0] > 0.1
+    assert leads[-1] > 0.01 > frozen[112, 1_500] - scratch["cnn", 15_000, "basic"]  # gone
+    assert -0.04 < frozen[224, 50] - frozen[112, 50] < 0.01  # more pixels bring nothing
     rise = frozen[112, 500] - frozen[112, 50]
     assert rise < min(scratch[m, 5_000, "basic"] - scratch[m, 500, "basic"]
                       for m in ("vit", "hybrid", "cnn"))  # fmt: skip
