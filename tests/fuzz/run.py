@@ -102,7 +102,10 @@ class Process:
 
 
 def fuzz(seed: int, seconds: float, jobs: int, target: list[str]) -> tuple[Counter, list[dict]]:
-    """Read files for so long, from when the first process is ready; returns (how many of each target came to what, the faults)."""
+    """Read files for so long, from when the first process is ready.
+
+    Returns (how many of each target came to what, the faults).
+    """
     counts: Counter = Counter()
     faults: list[dict] = []
     with tempfile.TemporaryDirectory() as base:
