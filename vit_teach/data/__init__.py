@@ -68,7 +68,7 @@ def load_or_shapes(name: str = "cifar10", split: str = "train") -> ImageSet:
         images = load(name, split)
         print(f"Data: {images.source}, {split}, {len(images):,} images.")
         return images
-    if split not in PUBLISHED[name].counts:
+    if not isinstance(split, str) or split not in PUBLISHED[name].counts:
         raise ValueError(f"split={split!r} must be one of {', '.join(PUBLISHED[name].counts)}")
     images = stand_in(split)
     title = PUBLISHED[name].title
