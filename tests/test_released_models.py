@@ -344,3 +344,9 @@ def test_other_libraries_files(name, tmp_path):
 
 def test_the_page_names_these_files_and_no_other():
     assert list(page_of_files()) == list(FILES)
+
+
+@pytest.mark.parametrize("change", [{"depth": 2**31}, {"embed_dim": 10**9}, {"img_size": 1e300}])
+def test_a_config_that_asks_for_any_size_is_refused_before_timm_builds_it(change):
+    with pytest.raises(ValueError, match="is more than any ViT has"):
+        facts.of_config({"architecture": "vit_tiny_patch16_224", "model_args": change})

@@ -43,7 +43,7 @@ def preset(name: str, **changes: Any) -> Config:
     >>> preset("ViT-B/16", image_size=384).num_patches
     576
     """
-    if name not in ALL_PRESETS:
+    if not isinstance(name, str) or name not in ALL_PRESETS:
         raise ValueError(f"name={name!r} must be one of {', '.join(names())}")
     config = ALL_PRESETS[name]
     _check_fields(type(config), changes)

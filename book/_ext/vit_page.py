@@ -1,9 +1,12 @@
 """The last look at a page's HTML: what makes it lighter, and what a link to it shows elsewhere.
 
 The theme's templates load an icon font's script and the search index on every page, and Sphinx
-writes pictures without their size. All that is mended in the finished text of a page.
+writes pictures without their size. All that is mended in the finished text of a page. It also gets
+its security policy, by which a browser runs and loads nothing that does not belong to the page.
 """
 
+import base64
+import hashlib
 import html
 import re
 from pathlib import Path
@@ -20,6 +23,22 @@ EMPTY_HEAD = re.compile(r"<th(?: class=\"[^\"]*\")?>\s*(?:<p></p>)?\s*</th>")
 PICTURE = re.compile(r'<img\b(?=[^>]*\bsrc="(?:\.\./)*(_images|_static)/([^"?]+))[^>]*>')
 PLATE = 22  # pixels of padding and border around a figure
 VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+
+
+INLINE_SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.DOTALL | re.IGNORECASE)
+HANDLER = re.compile(r"""<[a-z][^<>]*?\son[a-z]+=("[^"]*"|'[^']*')""", re.IGNORECASE)
+NOT_RUN = re.compile(r"""\btype=["']?(?!module|text/javascript|application/javascript)""")
+# Where a page's own files may come from. Opened from a disk, "self" is nothing to some browsers.
+OWN = "'self' file:"
+POLICY = {
+    "default-src": "'none'",
+    "img-src": f"{OWN} data: blob:",  # pictures of cells, the reader's own picture
+    "style-src": f"{OWN} 'unsafe-inline'",  # MathJax and plotly write styles
+    "font-src": f"{OWN} data:",
+    "worker-src": "blob:",  # the X-ray's model
+    "form-action": OWN,  # the search field
+    "base-uri": "'none'",
+}
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
@@ -70,7 +89,42 @@ def lighten(page: str, find, searches: bool = False) -> str:
     if not searches:
         page = SEARCH_SCRIPTS.sub("", page)
     page = EMPTY_HEAD.sub("<td></td>", page)
-    return size_pictures(page, find)
+    return with_policy(size_pictures(page, find))
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def policy(page: str) -> str:
+    """The content security policy of a page: its own files, and the scripts that stand in it.
+
+    A script in the page is named by its hash, so a browser runs no other; widgets come as a Blob.
+
+    >>> policy("<script>1</script>").split("; ")[1]
+    "script-src 'self' file: blob: 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s='"
+    """
+    scripts = [text for about, text in INLINE_SCRIPT.findall(page)
+               if "src=" not in about and not NOT_RUN.search(about)]  # fmt: skip
+    hashes = [_hash(text) for text in scripts]
+    handlers = [html.unescape(value[1:-1]) for value in HANDLER.findall(page)]
+    if handlers:
+        hashes += ["'unsafe-hashes'", *map(_hash, handlers)]
+    allowed = " ".join([OWN, "blob:", *dict.fromkeys(hashes)])
+    parts = {"default-src": POLICY["default-src"], "script-src": allowed, **POLICY}
+    if SEARCH_SCRIPTS.search(page):  # the search reads the pages that it found
+        parts["connect-src"] = OWN
+    return "; ".join(f"{name} {value}" for name, value in parts.items())
+
+
+def with_policy(page: str) -> str:
+    """The page with its policy as the first thing in its head.
+
+    >>> with_policy("<p>no head</p>")
+    '<p>no head</p>'
+    """
+    tag = f'<meta http-equiv="Content-Security-Policy" content="{policy(page)}" />'
+    return re.sub(r"(<head\b[^>]*>)", lambda found: f"{found[1]}\n{tag}", page, count=1)
 
 
 def describe(doctree, skip: re.Pattern) -> str:

@@ -151,3 +151,37 @@ def test_a_finished_page_is_light(tmp_path):
     assert f'<img alt="b" {sized} loading="lazy" decoding="async">' in page
     assert vit_page.lighten(page, lambda folder, name: tmp_path / name) == page
     assert "searchindex" in vit_page.lighten(HEAVY, lambda folder, name: None, searches=True)
+
+
+PAGE = """<!doctype html><html><head><meta charset="utf-8" /><title>x</title>
+<script>window.own = 1;</script><script type="application/json">{"not": "run"}</script>
+</head><body><button onclick="window.pressed = &quot;yes&quot;">Press</button></body></html>"""
+
+
+def test_a_page_runs_its_own_scripts_and_no_other(browser, tmp_path):
+    page = browser.new_page()
+    file = tmp_path / "page.html"
+    strange = "<script>window.strange = 1;</script><img src='https://a.org/x.png'></body>"
+    file.write_text(vit_page.with_policy(PAGE).replace("</body>", strange), encoding="utf-8")
+    page.add_init_script(
+        "document.addEventListener('securitypolicyviolation', (event) =>"
+        " (window.refused ??= []).push(event.effectiveDirective))"
+    )
+    page.goto(file.as_uri())
+    page.click("button")
+    page.wait_for_timeout(200)
+    found = page.evaluate("[window.own, window.pressed, window.strange ?? null, window.refused]")
+    assert found[:3] == [1, "yes", None]
+    assert sorted(set(found[3])) == ["img-src", "script-src-elem"]
+    page.close()
+
+
+def test_the_policy_stands_before_anything_that_it_is_for():
+    page = vit_page.lighten(PAGE, lambda *_: None)
+    head = page.partition("<head>")[2]
+    assert head.strip().startswith('<meta http-equiv="Content-Security-Policy"')
+    assert page.count("sha256-") == 2 and "unsafe-eval" not in page  # one script, one button
+    assert "'unsafe-inline'" not in vit_page.policy(page).split("; ")[1]
+    assert "connect-src" not in page
+    search = '<script src="_static/searchtools.js"></script>'
+    assert "connect-src 'self' file:" in vit_page.policy(search)

@@ -94,7 +94,7 @@ def _load_or(other: Callable[[str], ImageSet], name: str, split: str) -> ImageSe
         images = load(name, split)
         print(f"Data: {images.source}, {split}, {len(images):,} images.")
         return images
-    if split not in PUBLISHED[name].counts:
+    if not isinstance(split, str) or split not in PUBLISHED[name].counts:
         raise ValueError(f"split={split!r} must be one of {', '.join(PUBLISHED[name].counts)}")
     images = other(split)
     title = PUBLISHED[name].title

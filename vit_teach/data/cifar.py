@@ -132,7 +132,7 @@ PUBLISHED = {
 
 
 def _published(name: str) -> Published:
-    if name not in PUBLISHED:
+    if not isinstance(name, str) or name not in PUBLISHED:
         raise ValueError(f"name={name!r} must be one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
 
@@ -306,7 +306,7 @@ def read(name: str, split: str, root: str | Path | None = None) -> Content:
     ValueError: split='holiday' must be one of train, test
     """
     facts = _published(name)
-    if split not in facts.counts:
+    if not isinstance(split, str) or split not in facts.counts:
         raise ValueError(f"split={split!r} must be one of {', '.join(facts.counts)}")
     place = find(name, root)
     files = _files(place, name, split) if place else []

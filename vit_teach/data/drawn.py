@@ -116,10 +116,16 @@ def _check(
     kind: str,
     colour_hint: float,
 ) -> None:
-    if n < 1:
-        raise ValueError(f"n={n} must be at least 1")
-    if seed < 0:
-        raise ValueError(f"seed={seed} must be at least 0")
+    if type(n) is not int or n < 1:
+        raise ValueError(f"n={n!r} must be at least 1, an integer")
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed={seed!r} must be at least 0, an integer")
+    if not isinstance(image_size, int) or not isinstance(colour_hint, (int, float)):
+        raise ValueError(
+            f"image_size={image_size!r} and colour_hint={colour_hint!r} must be numbers"
+        )
+    if not all(isinstance(text, (str, type(None))) for text in (split, corner, kind)):
+        raise ValueError(f"split={split!r}, corner={corner!r} and kind={kind!r} must be texts")
     if split not in SPLITS:
         raise ValueError(f"split={split!r} must be one of {', '.join(SPLITS)}")
     if image_size < 16:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from ..arguments import require_type
 from .cifar import PUBLISHED
 
 # Pixel statistics of the CIFAR-10 training images, as fractions of 255, one number per channel
@@ -39,6 +40,9 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
+        for name in ("images", "labels"):
+            require_type(name, getattr(self, name), torch.Tensor, "a tensor")
+        require_type("classes", self.classes, tuple, "a tuple of names")
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
                 f"images={images.dtype} {tuple(images.shape)} must be uint8 (N, 3, H, W)"
@@ -142,6 +146,7 @@ def normalise(
     >>> normalise(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3).max()
     tensor(1.)
     """
+    require_type("images", images, torch.Tensor, "a tensor")
     if images.ndim < 3 or images.shape[-3] != 3:
         raise ValueError(f"images of shape {tuple(images.shape)} must be (B, 3, H, W) or (3, H, W)")
     if images.dtype == torch.uint8:
@@ -164,9 +169,9 @@ def normalise(
 
 def _check_colours(name: str, values: Sequence[float], above: float) -> None:
     """Raise ``ValueError`` unless there are one or three finite numbers, each greater than that."""
-    numbers = list(values) if isinstance(values, (list, tuple, torch.Tensor)) else []
+    numbers = list(values) if isinstance(values, (list, tuple)) else []
     if len(numbers) not in (1, 3) or not all(
-        isinstance(v, (int, float, torch.Tensor)) and above < float(v) < math.inf for v in numbers
+        isinstance(v, (int, float)) and above < v < math.inf for v in numbers
     ):
         rule = "positive numbers" if above == 0 else "finite numbers"
         raise ValueError(f"{name}={values!r} must be {rule}, one for each of three colours")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # pillow is imported where it is used: it is slow to import
 # Not opened, whatever a file is called: Ghostscript would be run on the first, and of the others
 # pillow knows the name and not the content.
 UNREAD = ("EPS", "MPEG", "BUFR", "GRIB", "HDF5", "WMF")
+LARGEST_SIDE = 10_000  # pixels
 DARK = 2**14  # of 65,536: where a picture in 16 bits has nothing brighter, it holds fewer bits
 
 # ---------------------------------------------------------------------------------------------
@@ -145,9 +146,10 @@ def sides(size: int | Sequence[int], name: str = "size") -> tuple[int, int]:
     """
     pair = (size, size) if isinstance(size, int) else size
     good = isinstance(pair, (tuple, list)) and len(pair) == 2
-    if not good or not all(type(side) is int and side >= 1 for side in pair):
+    if not good or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in pair):
         raise ValueError(
-            f"{name}={pair!r} must be at least 1: a side, or (height, width), in pixels"
+            f"{name}={pair!r} must be at least 1 and at most {LARGEST_SIDE:,}: a side, or "
+            "(height, width), in pixels"
         )
     return pair[0], pair[1]
 

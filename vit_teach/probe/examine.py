@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import weights, zoo
+from ..arguments import require_type
 from ..data.imageset import normalise
 from ..data.pictures import fit, read_picture
 from ..vit.model import VisionTransformer, ViTConfig
@@ -72,6 +73,7 @@ def fit_picture(source: str | Path | Tensor, config: ViTConfig) -> Tensor:
     >>> fit_picture(torch.zeros(3, 50, 40, dtype=torch.uint8), zoo.preset("CIFAR-ViT-Nano")).shape
     torch.Size([3, 32, 32])
     """
+    require_type("config", config, ViTConfig, "a ViT's configuration")
     if isinstance(source, (str, Path)):
         return read_picture(source, to_pair(config.image_size))
     if not isinstance(source, Tensor):
@@ -149,6 +151,7 @@ def examine(
     >>> examine(zoo.build(zoo.preset("CIFAR-Hybrid-Nano")), picture).distance.shape
     torch.Size([1, 4, 4])
     """
+    require_type("model", model, VisionTransformer, "a ViT or a hybrid")
     if isinstance(pictures, Tensor) and pictures.is_floating_point():
         images = pictures  # (B, C, H, W)
     else:

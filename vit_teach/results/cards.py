@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..paths import RESULTS, ROOT, written_whole
+from ..arguments import require_type
+from ..paths import RESULTS, ROOT, as_path, written_whole
 
 if TYPE_CHECKING:
     from ..data.imageset import ImageSet
@@ -266,7 +267,7 @@ def write_card(card: dict[str, Any], path: str | Path) -> Path:
     Traceback (most recent call last):
     ValueError: loss: nan must be a finite number, or None if unknown
     """
-    path = Path(path)
+    path = as_path(path, "path")
     card = _in_order(_lists_for_tuples(card), SCHEMA)
     validate(card)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -313,7 +314,7 @@ def read_cards(folder: str | Path, experiment: str | None = None) -> list[dict[s
     Traceback (most recent call last):
     FileNotFoundError: folder='no/such/folder' does not exist, so it holds no cards
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     if not folder.is_dir():
         raise FileNotFoundError(f"folder={str(folder)!r} does not exist, so it holds no cards")
     cards = [read_card(path) for path in sorted(folder.rglob("*.json"))]
@@ -329,6 +330,9 @@ def recorded(experiment: str) -> list[dict[str, Any]]:
     >>> {card["experiment"] for card in recorded("train")}
     {'train'}
     """
+    require_type("experiment", experiment, str, "a name")
+    if Path(experiment).name != experiment:
+        raise ValueError(f"experiment={experiment!r} must be the name of an experiment")
     if not RESULTS.is_dir():
         raise FileNotFoundError(
             f"no recorded cards in {RESULTS}: they lie in the book's repository, and this package "
@@ -360,7 +364,10 @@ def read_card(path: str | Path) -> dict[str, Any]:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no/such/card.json'
     """
-    about = Path(path).stat()
+    path = as_path(path, "path")
+    if path.is_dir():
+        raise ValueError(f"path={str(path)!r} must be a file, not a folder")
+    about = path.stat()
     # Pages read the same cards many times: each file is read and checked once, until it changes.
     return copy.deepcopy(_checked(str(path), about.st_mtime_ns, about.st_size))
 

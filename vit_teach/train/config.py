@@ -4,11 +4,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..arguments import is_number
 from ..augment.policy import POLICIES
 from .device import PRECISIONS
 from .optim import OPTIMIZERS, SCHEDULES
 
 KEEP = ("last", "best")
+NUMBERS = ("learning_rate", "weight_decay", "warmup", "label_smoothing", "clip", "average")
 SEEDS = 2**31  # a seed times a million, plus a step, must fit into 64 bits
 
 
@@ -75,6 +77,11 @@ class TrainConfig:
     seed: int = setting(0, "starts every random choice")
 
     def __post_init__(self) -> None:
+        for name in ("steps", "epochs", "minutes", *NUMBERS):
+            value = getattr(self, name)
+            known = is_number(value) or type(value) is float  # "not a number" breaks a rule below
+            if not known and not (value is None and name not in NUMBERS):
+                raise ValueError(f"{name}={value!r} must be a number")
         lengths = [n for n in (self.steps, self.epochs, self.minutes) if n is not None]
         if len(lengths) != 1 or not 0 < lengths[0] < math.inf:
             raise ValueError(

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..data.imageset import normalise
+from ..arguments import require_type
+from ..data.imageset import ImageSet, normalise
 from ..weights.carried import classes_of, normalisation_of
 from .device import PRECISIONS, autocast, subnormals_dropped
-
-if TYPE_CHECKING:
-    from ..data.imageset import ImageSet
 
 
 @torch.no_grad()
@@ -35,6 +31,7 @@ def evaluate(
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model={type(model).__name__} must be a torch module")
+    require_type("image_set", image_set, ImageSet, "an ImageSet")
     if len(image_set) == 0:
         raise ValueError("image_set of length 0 must hold at least one image")
     if type(batch_size) is not int or batch_size < 1:

@@ -24,11 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..arguments import whole
 from ..augment.policy import Augment
 from ..data.imageset import normalise
 from ..weights.carried import normalisation_of, remember
 from . import parallel
-from .config import History
+from .config import SEEDS, History
 from .device import (
     autocast,
     keep_memory,
@@ -64,6 +65,13 @@ def batch_indices(step: int, batch_size: int, length: int, seed: int) -> Tensor:
     >>> batch_indices(0, 4, 10, seed=0).shape
     torch.Size([4])
     """
+    for name, value, low in (
+        ("step", step, 0),
+        ("batch_size", batch_size, 1),
+        ("length", length, 1),
+    ):
+        whole(name, value, low, 10**9)
+    whole("seed", seed, -SEEDS, SEEDS)
     first, last = step * batch_size, (step + 1) * batch_size - 1
     orders = []
     for epoch in range(first // length, last // length + 1):

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import nn
 
+from ..arguments import is_number
 from .muon import FilterMuon, Muon
 
 OPTIMIZERS = ("muon", "muon-conv", "adamw")
@@ -114,8 +115,11 @@ def schedule(step: int, steps: int, warmup: float, shape: str = "cosine") -> flo
     >>> [round(schedule(step, 10, 2, "trapezoid"), 2) for step in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 1.0, 0.33]
     """
-    if shape not in SCHEDULES:
+    if not isinstance(shape, str) or shape not in SCHEDULES:
         raise ValueError(f"shape={shape!r} must be one of {SCHEDULES}")
+    for name, value in (("step", step), ("steps", steps), ("warmup", warmup)):
+        if not is_number(value):
+            raise ValueError(f"{name}={value!r} must be a number")
     if not 0 <= step < steps:
         raise ValueError(f"step={step} must lie in 0..{steps - 1}, the steps of the run")
     if step < warmup:

@@ -25,6 +25,7 @@ HEADS = {
 }  # fmt: skip
 PATCHES = (8, 14, 16, 32)  # the patch sizes of those models
 MODEL_TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers", "vit_mae", "vit_msn")
+LARGEST = {"depth": 200}  # of what a config.json may ask for; 100,000 of anything else
 TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 
 
@@ -135,8 +136,14 @@ def of_timm_config(config: Mapping[str, Any], origin: str = "config.json") -> Fa
         raise ValueError(
             f"{origin}: architecture={name!r} is read by timm: pip install timm"
         ) from (error)
-    settings = dict(config.get("model_args") or {})
+    arguments = config.get("model_args") or {}
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ValueError(f"{origin}: architecture and model_args must be a name and an object")
+    settings = dict(arguments)
     settings |= {k: config[k] for k in ("num_classes", "global_pool") if k in config}
+    for key, value in settings.items():  # timm would build any number of blocks
+        if isinstance(value, (int, float)) and not -1 <= value <= LARGEST.get(key, 100_000):
+            raise ValueError(f"{origin}: {key}={value} is more than any ViT has")
     try:
         with torch.device("meta"):
             model = timm.create_model(name, pretrained=False, **settings)

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .. import zoo
-from ..paths import WEIGHTS, written_whole
+from ..arguments import require_type
+from ..paths import WEIGHTS, as_path, written_whole
 from .carried import carried, checked, inner, remember
 from .layouts import State
 
@@ -42,7 +43,7 @@ def save(model: nn.Module, path: str | Path, half: bool = False, **metadata: Any
     ...     read_metadata(path)["test_accuracy"], load(path).config == model.config
     (0.5, True)
     """
-    path, own = Path(path), _unwrapped(model)
+    path, own = as_path(path, "path"), _unwrapped(model)
     metadata = {**carried(own), **metadata}
     tensors = {name: _stored(name, t, half) for name, t in own.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     ...
     ValueError: path='no-such-file.safetensors' must be an existing file
     """
-    if not Path(path).is_file():
+    if not as_path(path, "path").is_file():
         raise ValueError(f"path={str(path)!r} must be an existing file")
     try:
         with safe_open(path, framework="pt") as file:
@@ -229,6 +230,9 @@ def check_fit(model: nn.Module, state: State, source: str | Path) -> None:
     ...
     ValueError: state does not fit the model: missing bias
     """
+    require_type("model", model, nn.Module, "a torch module")
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{source} must be a state dict: names and tensors")
     own = model.state_dict()
     faults = [f"missing {name}" for name in own if name not in state]
     faults += [f"unexpected {name}" for name in state if name not in own]

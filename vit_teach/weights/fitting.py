@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ..arguments import require_type, whole
+from ..data.pictures import sides
 from ..vit.embedding import resize_positions
 from ..vit.model import ViTConfig
 from ..vit.patches import Size
@@ -38,7 +40,14 @@ def adapt(
     """
     if not isinstance(config, ViTConfig):
         raise ValueError(f"config={type(config).__name__} must be a ViT's or a hybrid's")
+    require_type("state", state, dict, "a state dict")
     state, new = dict(state), config
+    if num_classes is not None:
+        whole("num_classes", num_classes, 1, 10**6)
+    if in_channels is not None:
+        whole("in_channels", in_channels, 1, 10**4)
+    if image_size is not None:
+        sides(image_size, "image_size")
     if image_size is not None:
         new = replace(new, image_size=image_size)
         if "pos_embed" in state:  # with position "none" there is nothing to resize

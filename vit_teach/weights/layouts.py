@@ -30,6 +30,11 @@ TIMM_NAMES = (
 UNUSED = ("mask_token",)  # stands in for hidden patches while training, and nowhere else
 
 
+def _check_names(name: str, state: Any) -> None:
+    if not isinstance(state, Mapping) or not all(isinstance(each, str) for each in state):
+        raise ValueError(f"{name} of the class {type(state).__name__} must be a dictionary by name")
+
+
 def from_timm(state: State) -> State:
     """A timm ViT's state dict in our names. For a plain ViT this is a plain copy.
 
@@ -40,6 +45,7 @@ def from_timm(state: State) -> State:
     >>> list(from_timm({"cls_token": torch.zeros(1, 1, 4)}))
     ['cls_token']
     """
+    _check_names("state", state)
     renamed = {}
     for name, tensor in state.items():
         for theirs, ours in TIMM_NAMES:
@@ -186,6 +192,7 @@ HUGGINGFACE_PREFIXES = ("vit.", "deit.", "dinov2.", "dinov2_with_registers.")
 
 def _renamed(state: State, names: Names, library: str) -> State:
     """The state under our names; ``ValueError`` for a name that the table does not have."""
+    _check_names("state", state)
     renamed = {}
     for name, tensor in state.items():
         for pattern, ours in names:
@@ -221,6 +228,7 @@ def from_huggingface(state: State) -> State:
     >>> list(from_huggingface({"vit.embeddings.cls_token": torch.zeros(1, 1, 4)}))
     ['cls_token']
     """
+    _check_names("state", state)
     first = "|".join(re.escape(prefix) for prefix in HUGGINGFACE_PREFIXES)
     bare = {re.sub(f"^({first})", "", name): tensor for name, tensor in state.items()}
     renamed = _renamed(bare, HUGGINGFACE_NAMES, "Hugging Face")
@@ -260,6 +268,7 @@ def from_google(arrays: Arrays, head: bool = True) -> State:
     ...
     ValueError: arrays lacks 'embedding/bias'
     """
+    _check_names("arrays", arrays)
     arrays = _unstacked(without_prefix(arrays))
     if head and any(name.startswith("pre_logits/") for name in arrays):
         raise ValueError(
@@ -421,9 +430,14 @@ def to_google(model: nn.Module | State, num_heads: int | None = None) -> dict[st
     config: Any = getattr(model, "config", None)
     if getattr(config, "pool", None) == "mean" and config.class_token:
         raise ValueError("model must read its class token, if it has one: Google's layout does")
-    state, num_heads = _state_of(model), num_heads or getattr(config, "num_heads", None)
+    if num_heads is None:
+        num_heads = getattr(config, "num_heads", None)
+    state = _state_of(model)
     if type(num_heads) is not int:
         raise ValueError(f"num_heads={num_heads!r} must be given with a state dict, as an integer")
+    _check_names("state", state)
+    if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError("state must hold tensors only")
     left = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
     if "norm.weight" not in left or "pos_embed" not in left:
         raise ValueError("state must be a plain ViT's, with 'pos_embed' and 'norm.weight'")
