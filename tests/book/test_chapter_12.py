@@ -97,6 +97,7 @@ def test_the_optional_cell_runs_on_a_file_with_random_weights(tmp_path):
         'name = "timm:vit_tiny_patch16_224.augreg_in21k"': f"name = {str(path)!r}",
         'vt.data.load("cifar10", "train").hold_out(5000, seed=0)': "pictures.hold_out(20, seed=0)",
         'vt.data.load("cifar10", "test")': "pictures",
+        "vt.weights.load(name, ": 'vt.weights.load(name, num_heads=1, pool="cls", ',
         "steps=500, batch_size=128": "steps=2, batch_size=4, evaluations=1",
     }.items():
         assert old in block, old
