@@ -16,7 +16,8 @@ def made_up(cell, experiment, accuracy, **measured):
             "source": "made up", "split": "train", "n": cell.n or 45_000, "fingerprint": "0000",
         },
         train={
-            "steps": cell.train.steps if hasattr(cell, "train") else 0, "epochs": 2.0, "wall_s": 360.0, "precision": "float32",
+            "steps": cell.train.steps if hasattr(cell, "train") else 0,  # a measurement has none
+            "epochs": 2.0, "wall_s": 360.0, "precision": "float32",
             "threads": 1, "command": f"python -m vit_teach.experiments cell {experiment} x",
         },
         cost={"params": 1, "macs": 1, "train_flops": 1.0},

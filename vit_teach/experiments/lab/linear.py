@@ -53,7 +53,11 @@ def fit(features, labels, decay, num_classes, start=None, steps=300):
 
 
 def scores(weights, features):
-    """Logits (N, K) of features (N, D) by weights (K, D + 1)."""
+    """Logits (N, K) of features (N, D) by weights (K, D + 1).
+
+    >>> scores(torch.tensor([[2.0, 1.0]]), torch.tensor([[3.0]]))
+    tensor([[7.]])
+    """
     return features @ weights[:, :-1].T + weights[:, -1]
 
 
@@ -62,6 +66,10 @@ def fit_best(features, labels, held, held_labels, num_classes):
 
     Of equals the strongest decay wins. Each fit starts from the one before, and the search ends
     when ``PATIENCE`` decays in a row were no better than the best.
+
+    >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
+    >>> fit_best(x, y, x, y, 2)[1] == DECAYS[0]
+    True
     """
     best, chosen, weights, worse = -1.0, None, None, 0
     for decay in DECAYS:
@@ -102,7 +110,12 @@ def neighbour_votes(train, labels, queries, k, num_classes, batch=500):
 
 
 def best_neighbours(train, labels, held, held_labels, num_classes):
-    """The k of ``NEIGHBOURS`` that is right most often on ``held``; of equals the smallest."""
+    """The k of ``NEIGHBOURS`` that is right most often on ``held``; of equals the smallest.
+
+    >>> x, y = torch.eye(2), torch.tensor([0, 1])
+    >>> best_neighbours(x, y, x, y, 2)
+    1
+    """
 
     def right(k):
         return accuracy(neighbour_votes(train, labels, held, k, num_classes), held_labels)
