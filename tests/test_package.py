@@ -119,7 +119,7 @@ print(*sorted(set(sys.modules) - before))
 
 # --- One door, one name ----------
 
-FACE = {"__init__.py", "paths.py", "py.typed"}
+FACE = {"__init__.py", "checks.py", "paths.py", "py.typed"}
 
 
 def test_what_stands_at_the_top_is_what_a_reader_types():
