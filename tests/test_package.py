@@ -30,7 +30,6 @@ NO_EXAMPLE = {
     "experiments.lab.attention.covered": "needs a trained model",
     "experiments.lab.attention.of_heads": "needs a trained model",
     "experiments.lab.frozen.features": "needs a trained model",
-    "experiments.lab.frozen.load_frozen": "needs weights that are not in the repository",
     "experiments.lab.measurement.card_of": "measures a model",
     "experiments.lab.pretrained.start_weights": "trains a model",
     "experiments.lab.runner.cell_in_process": "trains a model, in a process of its own",
