@@ -21,7 +21,7 @@ NAMES = [path.stem for path in FILES]
 
 def needs(name):
     there = importlib.util.find_spec(name) is not None
-    return pytest.mark.skipif(not there, reason=f"{name} is not installed (requirements-course)")
+    return pytest.mark.skipif(not there, reason=f"{name} is not installed (requirements-test.txt)")
 
 
 @pytest.fixture(params=FILES, ids=NAMES)
@@ -128,7 +128,7 @@ def peg():
     there = node and subprocess.run([node, "-e", "require('gift-pegjs')"], cwd=ROOT,
                                     capture_output=True).returncode == 0  # fmt: skip
     if not there:
-        pytest.skip("gift-pegjs is not installed (npm install --no-save gift-pegjs@1.0.2)")
+        pytest.skip("gift-pegjs is not installed (npm ci)")
 
     def parse(text):
         run = subprocess.run([node, "-e", PEG], input=text, cwd=ROOT, capture_output=True,
