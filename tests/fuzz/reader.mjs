@@ -1,4 +1,6 @@
 /* Reads, one path a line, files as the page does; answers a line of JSON for each. */
+import console from "node:console";
+import process from "node:process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
