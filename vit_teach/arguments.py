@@ -1,4 +1,7 @@
-"""Checks of arguments that many functions share: each says the name, the value and the rule."""
+"""Checks of arguments that many functions share: each says the name, the value and the rule.
+
+For all chapters.
+"""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where things lie, and the one way in which the package writes a file."""
+"""Where things lie, and the one way in which the package writes a file. For all chapters."""
 
 import os
 from collections.abc import Iterator

@@ -7,6 +7,8 @@ The child only computes. Its results come back as plain data (:mod:`.plain`), an
 made in the process that called, which the learner's code cannot write to. Without ``os.fork``
 (Windows), or where a forked child cannot compute, the function runs in the calling process: an
 endless loop in Python is then stopped only where the system has an alarm, and memory has no limit.
+
+For the exercises of chapters 2 to 15.
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""What is common to all checks: cases, the comparison, and the words for what is wrong."""
+"""What is common to all checks: cases, the comparison, and the words for what is wrong.
+
+For the exercises of chapters 2 to 15.
+"""
 
 import copy
 from collections.abc import Callable, Sequence

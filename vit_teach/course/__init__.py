@@ -10,6 +10,8 @@ instructor's notebook, a plain file with tests, and what the grader compares wit
 submission's answers into a clean copy, ``grade`` marks it, ``report`` writes marks and feedback,
 ``others`` writes what otter-grader and Gradescope want, ``quiz`` the questions for Moodle and
 Canvas.
+
+For the exercises of chapters 2 to 15.
 """
 
 from . import build, collect, grade, others, quiz, report, source

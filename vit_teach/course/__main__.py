@@ -1,4 +1,7 @@
-"""The command line of :mod:`vit_teach.course`: build hand-outs, collect answers, grade them."""
+"""The command line of :mod:`vit_teach.course`: build hand-outs, collect answers, grade them.
+
+For the exercises of chapters 2 to 15.
+"""
 
 import argparse
 import sys

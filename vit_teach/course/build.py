@@ -1,4 +1,7 @@
-"""Write the versions of each exercise into one folder: what a teacher hands out, keeps and runs."""
+"""Write the versions of each exercise into one folder: what a teacher hands out, keeps and runs.
+
+For the exercises of chapters 2 to 15.
+"""
 
 import copy
 import re

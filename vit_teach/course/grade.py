@@ -5,6 +5,8 @@ student's cells, computes what the check asks for, and sends the results back as
 are compared here. So an answer can be wrong, endless or destructive to itself, and no more. It
 still runs with your rights on your machine: for students you do not trust, start the whole grader
 in a container without network.
+
+For the exercises of chapters 2 to 15.
 """
 
 import ast

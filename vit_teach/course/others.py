@@ -1,4 +1,7 @@
-"""What other graders want: test files for otter-grader, a zip and a report for Gradescope."""
+"""What other graders want: test files for otter-grader, a zip and a report for Gradescope.
+
+For the exercises of chapters 2 to 15.
+"""
 
 import io
 import json

@@ -1,4 +1,7 @@
-"""Write the marks of a class: one CSV, and one page of feedback a student."""
+"""Write the marks of a class: one CSV, and one page of feedback a student.
+
+For the exercises of chapters 2 to 15.
+"""
 
 import csv
 import html

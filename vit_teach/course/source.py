@@ -4,6 +4,8 @@ The cells say what they are by nbgrader's metadata (JupyterLab's panel writes it
 task, hint and solution. A group of cells is a task: its text, hints, an answer cell, a test cell,
 and the reasoning, tagged solution. The answer stands between ``### BEGIN SOLUTION`` and
 ``### END SOLUTION``; further cases of a test between ``### BEGIN HIDDEN TESTS`` and its end.
+
+For the exercises of chapters 2 to 15.
 """
 
 import ast

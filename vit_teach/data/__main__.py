@@ -1,4 +1,7 @@
-"""The command line of :mod:`vit_teach.data`: fetch CIFAR-10 or CIFAR-100 and check it."""
+"""The command line of :mod:`vit_teach.data`: fetch CIFAR-10 or CIFAR-100 and check it.
+
+Chapter 8.
+"""
 
 from __future__ import annotations
 

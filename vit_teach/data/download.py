@@ -1,4 +1,4 @@
-"""Fetch CIFAR-10 or CIFAR-100: `python -m vit_teach.data cifar10` (or `make data`).
+"""Fetch CIFAR-10 or CIFAR-100: `python -m vit_teach.data cifar10` (or `make data`). Chapter 8.
 
 Fast mirrors come first: the official host has been slowed to tens of kilobytes per second since
 June 2026 (https://github.com/pytorch/vision/issues/9536), and is asked last. A file is written

@@ -1,4 +1,7 @@
-"""The command line: ``python -m vit_teach.experiments list | plan | run | report | cell``."""
+"""The command line: ``python -m vit_teach.experiments list | plan | run | report | cell``.
+
+Chapters 9 to 14.
+"""
 
 import argparse
 import json

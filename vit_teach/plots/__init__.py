@@ -1,4 +1,4 @@
-"""Every figure of the book, a module per topic; ``vt.plots.NAME`` finds them all.
+"""Every figure of the book, a module per topic; ``vt.plots.NAME`` finds them all. For all chapters.
 
 matplotlib functions return the Figure; plotly functions return a ``go.Figure`` whose
 ``layout.meta["alt"]`` says in words what it shows.

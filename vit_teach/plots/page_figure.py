@@ -1,4 +1,7 @@
-"""How a plotly figure becomes part of a page: as JSON, drawn there by a local script."""
+"""How a plotly figure becomes part of a page: as JSON, drawn there by a local script.
+
+For all chapters.
+"""
 
 import html
 import json

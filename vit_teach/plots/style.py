@@ -1,4 +1,4 @@
-"""The look that every figure of the book shares: sizes, colours, fonts.
+"""The look that every figure of the book shares: sizes, colours, fonts. For all chapters.
 
 A plot function is decorated with ``@styled``, opens its figure with :func:`figure` (matplotlib) or
 :func:`plotly_figure` (plotly), and returns it. A matplotlib figure appears in a notebook when its

@@ -1,6 +1,8 @@
 """Every recorded number with the command that makes it: the page "Reproduce every number".
 
 Everything is read from the result cards and from the pages themselves, so it grows with them.
+
+For all pages.
 """
 
 import html

@@ -2,6 +2,8 @@
 
 Both travel with the model: ``save`` writes them into the header, ``load`` puts them back, and
 training, evaluation and the measures of attention use them without being told.
+
+Chapter 12.
 """
 
 from __future__ import annotations

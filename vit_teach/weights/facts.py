@@ -3,6 +3,8 @@
 Two models with equal shapes can compute different things. What is the case stands in a
 ``config.json`` or in the library's own model; the number of heads also follows, for sizes that were
 published with one number of heads only, from :data:`HEADS`.
+
+Chapter 12.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Released models by the name that a library has for them: fetched, and asked about themselves."""
+"""Released models by the name that a library has for them: fetched, and asked about themselves.
+
+Chapter 12.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights on disk.
+"""Weights on disk. Chapter 12.
 
 Our files are safetensors: numbers and a header, no code. The header says how to rebuild the model.
 For other people's weights, ``layouts`` knows their names and ``released`` opens their files.

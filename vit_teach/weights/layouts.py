@@ -1,4 +1,4 @@
-"""Other libraries' names and shapes for the same weights: each to ours, some back.
+"""Other libraries' names and shapes for the same weights: each to ours, some back. Chapter 12.
 
 Our parameters carry timm's names. A function here takes a state dict (names and arrays) and returns
 one that :func:`vit_teach.weights.load_strict` accepts. For a plain ViT nothing is computed but

@@ -3,6 +3,8 @@
 What a file is, is read off its first bytes and not off its name. A folder is opened as Hugging Face
 and timm write it: the weights (in one file or several), ``config.json``, and the colours in
 ``preprocessor_config.json``.
+
+Chapter 12.
 """
 
 from __future__ import annotations

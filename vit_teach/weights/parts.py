@@ -1,4 +1,7 @@
-"""Which of a file's names are the ViT, which stand beside it, and which our model cannot have."""
+"""Which of a file's names are the ViT, which stand beside it, and which our model cannot have.
+
+Chapter 12.
+"""
 
 from __future__ import annotations
 

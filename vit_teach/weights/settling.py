@@ -1,4 +1,4 @@
-"""A foreign file as one of our models: names, sizes, and what the shapes leave open.
+"""A foreign file as one of our models: names, sizes, and what the shapes leave open. Chapter 12.
 
 What a file does not fix is never guessed in silence: it is looked up (``facts``), asked for, or
 assumed and said.

@@ -1,4 +1,7 @@
-"""The sizes of a model, read off the shapes of its weights; and where its position table ends."""
+"""The sizes of a model, read off the shapes of its weights; and where its position table ends.
+
+Chapter 12.
+"""
 
 from __future__ import annotations
 

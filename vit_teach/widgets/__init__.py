@@ -2,6 +2,8 @@
 
 In a notebook they are ordinary widgets: their traits can be read and set from Python. On the
 book's site they run without Python; see :class:`vit_teach.widgets.shared.base.BookWidget`.
+
+For all chapters.
 """
 
 from .attention_by_hand import AttentionByHand

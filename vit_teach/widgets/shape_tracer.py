@@ -1,4 +1,7 @@
-"""ShapeTracer: the model as a diagram, with the shape, the parameters and the work of each part."""
+"""ShapeTracer: the model as a diagram, with the shape, the parameters and the work of each part.
+
+Chapter 6.
+"""
 
 import functools
 import html

@@ -1,4 +1,7 @@
-"""XRay: a trained ViT runs in the page on the reader's own picture, open at every step."""
+"""XRay: a trained ViT runs in the page on the reader's own picture, open at every step.
+
+The page ViT X-ray.
+"""
 
 import base64
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 A cell is done when its card is there. A cell that was killed goes on from its checkpoint when it
 is run again, so nothing is lost but the last half minute.
+
+Chapters 9 to 14.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The position experiment, say, and the one on pooling both need the plain ViT. A training on one
 thread is a function of its declaration and its seed, so it is run once.
+
+Chapters 9 to 14.
 """
 
 from __future__ import annotations

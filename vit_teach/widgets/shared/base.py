@@ -3,6 +3,8 @@
 A widget is a Python class and an ES module of the same name in the folder above. Jupyter runs the
 module through anywidget. A page of the book has no Python behind it: there the module gets the
 widget's state from the page itself, from the HTML that :meth:`BookWidget.static_html` returns.
+
+For all chapters.
 """
 
 from __future__ import annotations
