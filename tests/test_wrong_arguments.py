@@ -55,6 +55,7 @@ CALLS = {
     "train.pick_device": {"name": "cpu"},
     "train.pick_precision": {"name": "float32", "device": torch.device("cpu")},
     "train.schedule": {"step": 1, "steps": 10, "warmup": 2, "shape": "cosine"},
+    "vit.ViTConfig": vars(MODEL.config),
     "zoo.preset": {"name": "CIFAR-ViT-Nano"},
     "zoo.config_from_dict": {"values": vt.zoo.config_to_dict(MODEL.config)},
     "zoo.kind": {"config": MODEL.config},
@@ -115,3 +116,9 @@ def test_a_wrong_argument_is_a_value_error(name, data, tmp_path_factory, monkeyp
         assert str(error)
     except ValueError as error:
         assert str(error).strip()
+
+
+@pytest.mark.parametrize(("length", "dim"), [(6.6, 8), (-1, 8), (6, 8.0), (6, 7), ("6", 8), (6, 0)])
+def test_a_table_of_waves_has_whole_sizes(length, dim):
+    with pytest.raises(ValueError, match=r"(length|dim)="):
+        vt.sincos_1d(length, dim)

@@ -66,8 +66,10 @@ def sincos_1d(length: int, dim: int) -> Tensor:
     >>> sincos_1d(6, 8).shape
     torch.Size([6, 8])
     """
-    if dim < 2 or dim % 2:
-        raise ValueError(f"dim={dim} must be even: half sines, half cosines")
+    if type(length) is not int or length < 0:
+        raise ValueError(f"length={length!r} must be 0 or a positive integer")
+    if type(dim) is not int or dim < 2 or dim % 2:
+        raise ValueError(f"dim={dim!r} must be even: half sines, half cosines")
     omega = 10000 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim / 2))  # (dim/2,)
     angle = torch.arange(length, dtype=torch.float64)[:, None] * omega  # (length, dim/2)
     return torch.cat([angle.sin(), angle.cos()], dim=1).float()  # (length, dim)

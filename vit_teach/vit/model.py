@@ -60,6 +60,12 @@ class ViTConfig:
                 raise ValueError(f"{name}={value!r} must be a positive integer")
         if type(self.registers) is not int or self.registers < 0:
             raise ValueError(f"registers={self.registers!r} must be 0 or a positive integer")
+        for name in ("class_token", "fc_norm"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be True or False")
+        for name in ("mlp_ratio", "dropout"):
+            if type(getattr(self, name)) not in (int, float):
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a number")
         if self.embed_dim % self.num_heads:
             raise ValueError(
                 f"embed_dim={self.embed_dim} must be divisible by num_heads={self.num_heads}"
