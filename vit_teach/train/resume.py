@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import signal
 import threading
@@ -120,6 +121,37 @@ def write_checkpoint(path: Path, trainer: Trainer, fingerprint: str, config: Tra
     }
     with written_whole(path) as temporary:
         torch.save(state, temporary)
+        seal(temporary)
+
+
+def seal(path: Path) -> None:
+    """Write the SHA-256 of a zip file into its comment, the only part that may hold anything.
+
+    The zip's own checksums cover its contents, but not the headers and the gaps between them.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "x.pt"
+    ...     torch.save({"x": 1}, path)
+    ...     seal(path)
+    ...     is_whole(path.read_bytes()), is_whole(path.read_bytes().replace(b"PK", b"PL"))
+    (True, False)
+    """
+    content = path.read_bytes()[:-2]  # the last two bytes are the comment's length: 0
+    digest = hashlib.sha256(content).hexdigest().encode()
+    path.write_bytes(content + len(digest).to_bytes(2, "little") + digest)
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether a sealed file is as it was sealed; a file without a seal counts as whole.
+
+    >>> is_whole(b"a zip file of an earlier version" + bytes(2))
+    True
+    """
+    if content[-2:] == bytes(2):
+        return True
+    body, length, digest = content[:-66], content[-66:-64], content[-64:]
+    return length == b"\x40\x00" and hashlib.sha256(body).hexdigest().encode() == digest
 
 
 def mark_diverged(path: Path, step: int) -> None:
@@ -131,6 +163,7 @@ def mark_diverged(path: Path, step: int) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         with written_whole(path) as temporary:
             torch.save({**state, "diverged": step}, temporary)
+            seal(temporary)
 
 
 def described(model: nn.Module) -> str:
@@ -189,10 +222,10 @@ def read_checkpoint(
 
 
 def _load_checked(path: Path) -> dict[str, Any]:
-    """What PyTorch reads at ``path``, after a look at the checksum of each part of the file."""
+    """What PyTorch reads at ``path``, after a look at the checksums of its parts and its whole."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
+            if archive.testzip() is not None or not is_whole(path.read_bytes()):
                 raise ValueError(_damaged(path))
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError,
