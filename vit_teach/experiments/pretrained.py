@@ -1,8 +1,7 @@
 """What is a pre-trained ViT worth when labels are few? A linear classifier on frozen features.
 
-``python -m vit_teach.experiments run pretrained`` takes about 0.3 core hours for its 12 cells at
-112 pixels with up to 500 images of each class. Chapter 11 reads it. The weights are not in the
-repository: see :mod:`vit_teach.experiments.lab.frozen`.
+``python -m vit_teach.experiments run pretrained`` takes about 1 core hour. Chapter 11 reads
+it. The weights are not in the repository: see :mod:`vit_teach.experiments.lab.frozen`.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """How far do the heads of a pre-trained ViT look? The paper's picture, measured.
 
-``python -m vit_teach.experiments run pretrained_attention`` takes about 0.2 core hours for the
-first 4 of its 5 cells. Chapter 14 reads it. The weights are not in the repository: see
+``python -m vit_teach.experiments run pretrained_attention`` takes about 0.3 core hours.
+Chapter 14 reads it. The weights are not in the repository: see
 :mod:`vit_teach.experiments.lab.frozen`.
 """
 
