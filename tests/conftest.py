@@ -10,6 +10,7 @@ import functools
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -92,12 +93,26 @@ def site_url(site, tmp_path_factory) -> str:
         service.shutdown()
 
 
+def wait_until(page, expression, *, arg=None, timeout=180_000):
+    """Wait until an expression is true on the page.
+
+    In place of Playwright's own waiting, which evaluates text in the page: the pages' security
+    policy forbids that.
+    """
+    end = time.monotonic() + timeout / 1000
+    while not page.evaluate(expression, arg):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not true within {timeout / 1000:.0f} s: {expression}")
+        page.wait_for_timeout(50)
+
+
 @pytest.fixture(scope="session")
 def browser():
     """This machine's Chromium under Playwright; nothing is downloaded."""
     import chromium
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import Page, sync_playwright
 
+    Page.wait_for_function = wait_until
     path = chromium.find()
     if path is None:
         pytest.fail(chromium.advice(), pytrace=False)

@@ -19,6 +19,8 @@ SCRIPT = r'\s*<script[^>]*\bsrc="[^"]*{}[^"]*"[^>]*></script>'
 # the page that does.
 ICON_SCRIPT = re.compile(SCRIPT.format("scripts/fontawesome"))
 SEARCH_SCRIPTS = re.compile(SCRIPT.format("(?:searchtools|language_data|searchindex)"))
+# The arrow that opens a chapter's list of exercises has no name of its own.
+TOGGLE = re.compile(r'<summary>(?=<span class="toctree-toggle")')
 EMPTY_HEAD = re.compile(r"<th(?: class=\"[^\"]*\")?>\s*(?:<p></p>)?\s*</th>")
 PICTURE = re.compile(r'<img\b(?=[^>]*\bsrc="(?:\.\./)*(_images|_static)/([^"?]+))[^>]*>')
 PLATE = 22  # pixels of padding and border around a figure
@@ -89,6 +91,7 @@ def lighten(page: str, find, searches: bool = False) -> str:
     if not searches:
         page = SEARCH_SCRIPTS.sub("", page)
     page = EMPTY_HEAD.sub("<td></td>", page)
+    page = TOGGLE.sub('<summary aria-label="Exercises of this chapter">', page)
     return with_policy(size_pictures(page, find))
 
 

@@ -8,9 +8,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-DOCUMENTS = [TOC["root"]] + [c["file"] for part in TOC["parts"] for c in part["chapters"]]
+ENTRIES = [c for part in TOC["parts"] for c in part["chapters"]]
+EXERCISES = [section["file"] for entry in ENTRIES for section in entry.get("sections", [])]
+DOCUMENTS = [TOC["root"]] + [entry["file"] for entry in ENTRIES]
 CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
-PAGES = [f"{name}.html" for name in DOCUMENTS] + ["genindex.html", "search.html"]
+PAGES = [f"{name}.html" for name in DOCUMENTS + EXERCISES] + ["genindex.html", "search.html"]
 REDIRECT = "index.html"  # the address of the site itself leads to its first page
 # Axe takes long on a page of code. Its colour rules depend on the theme, its layout rules on the
 # width: two settings hold each of both.
