@@ -67,8 +67,8 @@ def start_weights(
             model, facts = _train(start, train_set, validation_set, folder / name)
             weights.save(model, path, **facts)
             shutil.rmtree(folder / name, ignore_errors=True)
-    facts = weights.read_metadata(path)
-    facts.pop("config")
+    header = weights.read_metadata(path)
+    facts = {name: header[name] for name in ("start_val_accuracy", "start_seconds")}
     return weights.load(path).state_dict(), facts
 
 
