@@ -12,7 +12,9 @@ ENTRIES = [c for part in TOC["parts"] for c in part["chapters"]]
 EXERCISES = [section["file"] for entry in ENTRIES for section in entry.get("sections", [])]
 DOCUMENTS = [TOC["root"]] + [entry["file"] for entry in ENTRIES]
 CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
-PAGES = [f"{name}.html" for name in DOCUMENTS + EXERCISES] + ["genindex.html", "search.html"]
+# The pages that are looked at in the browser: of the exercises one, for all are made alike.
+PAGES = [f"{name}.html" for name in [*DOCUMENTS, EXERCISES[3]]] + ["genindex.html", "search.html"]
+ALL_PAGES = {*PAGES, *(f"{name}.html" for name in EXERCISES)}
 REDIRECT = "index.html"  # the address of the site itself leads to its first page
 # Axe takes long on a page of code. Its colour rules depend on the theme, its layout rules on the
 # width: two settings hold each of both.
