@@ -542,8 +542,13 @@ def test_load_or_shapes_says_which(small, capsys, monkeypatch, tmp_path):
         data.load_or_shapes("cifar10", "test")
 
 
-def test_load_or_digits_says_which(small, capsys):
-    digits = data.load_or_digits("cifar10", "test")
+def test_load_or_digits_says_which(small, capsys, monkeypatch, tmp_path):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delenv("VIT_TEACH_DATA")
+        elsewhere.setattr(cifar, "ROOT", tmp_path / "site-packages")
+        (tmp_path / "empty").mkdir()
+        elsewhere.chdir(tmp_path / "empty")
+        digits = data.load_or_digits("cifar10", "test")
     line = capsys.readouterr().out
     assert "handwritten digits" in line and "no CIFAR-10" in line
     assert digits.split == "test" and len(digits) == 297
