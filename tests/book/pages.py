@@ -8,9 +8,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-ENTRIES = [c for part in TOC["parts"] for c in part["chapters"]]
-EXERCISES = [section["file"] for entry in ENTRIES for section in entry.get("sections", [])]
-DOCUMENTS = [TOC["root"]] + [entry["file"] for entry in ENTRIES]
+FILES = [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
+EXERCISES = [name for name in FILES if "/exercises/" in name]
+DOCUMENTS = [TOC["root"]] + [name for name in FILES if name not in EXERCISES]
 CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
 # The pages that are looked at in the browser: of the exercises one, for all are made alike.
 PAGES = [f"{name}.html" for name in [*DOCUMENTS, EXERCISES[3]]] + ["genindex.html", "search.html"]

@@ -172,7 +172,8 @@ def test_formulas_are_no_stops_and_copy_buttons_are_one(page, site_url):
     assert buttons.evaluate_all(stops).count(0) == 1
     buttons.first.focus()
     page.keyboard.press("ArrowDown")
-    assert buttons.evaluate_all(stops)[1] == 0
+    moved = buttons.evaluate_all(stops)  # to the next that is seen: some are in closed folds
+    assert moved.count(0) == 1 and moved[0] == -1
     assert page.evaluate("document.activeElement.classList.contains('copybtn')")
 
 

@@ -22,13 +22,15 @@ window.addEventListener("load", () => {
   const buttons = [...document.querySelectorAll("button.copybtn")];
   const stopAt = (chosen) => buttons.forEach((one) => (one.tabIndex = one === chosen ? 0 : -1));
   stopAt(buttons[0]);
-  buttons.forEach((button, i) => {
+  buttons.forEach((button) => {
     button.addEventListener("focus", () => stopAt(button));
     button.addEventListener("keydown", (event) => {
-      const to = { ArrowDown: i + 1, ArrowUp: i - 1, Home: 0, End: buttons.length - 1 }[event.key];
+      const seen = buttons.filter((one) => one.checkVisibility()); // not those in closed folds
+      const i = seen.indexOf(button);
+      const to = { ArrowDown: i + 1, ArrowUp: i - 1, Home: 0, End: seen.length - 1 }[event.key];
       if (to === undefined) return;
       event.preventDefault();
-      buttons[to]?.focus();
+      seen[to]?.focus();
     });
   });
 });
