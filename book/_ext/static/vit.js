@@ -21,7 +21,7 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
 window.addEventListener("load", () => {
   const buttons = [...document.querySelectorAll("button.copybtn")];
   const stopAt = (chosen) => buttons.forEach((one) => (one.tabIndex = one === chosen ? 0 : -1));
-  stopAt(buttons[0]);
+  stopAt(buttons.find((one) => one.checkVisibility()) ?? buttons[0]);
   buttons.forEach((button) => {
     button.addEventListener("focus", () => stopAt(button));
     button.addEventListener("keydown", (event) => {
