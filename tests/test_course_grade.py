@@ -6,12 +6,13 @@ import zipfile
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
+from submissions import BODY as RIGHT
+from submissions import NAME, PATCHER, patchify
 
 from vit_teach.course import __main__ as cli
 from vit_teach.course import collect, grade, report, source
 from vit_teach.course.collect import owner
 
-NAME = "ex02_patchify"
 STUB = "raise NotImplementedError  # your code here"
 
 
@@ -26,21 +27,6 @@ def answered(**answers):
     return notebook
 
 
-def patchify(body):
-    lines = "\n".join(f"    {line}" for line in body.splitlines())
-    return f"def patchify(images, patch):\n{lines}"
-
-
-RIGHT = """b, c, h, w = images.shape
-x = images.reshape(b, c, h // patch[0], patch[0], w // patch[1], patch[1])
-return x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)"""
-PATCHER = """import vit_teach.check.judge as judge
-import vit_teach.check as check
-judge.judge = lambda *a: None
-judge.examine = lambda *a, **k: None
-check.patchify = lambda *a, **k: None
-def patchify(images, patch):
-    return images"""
 FORGER = """def patchify(images, patch):
     import json, os
     for number in range(3, 100):

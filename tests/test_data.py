@@ -1,6 +1,7 @@
 """vit_teach.data and vit_teach.cifar: image sets, CIFAR in every layout, damage, cache, folders."""
 
 import builtins
+import contextlib
 import hashlib
 import io
 import json
@@ -524,12 +525,24 @@ def test_pyarrow_is_asked_for_by_name(small, monkeypatch):
         data.load("cifar10")
 
 
-def test_load_or_shapes_says_which(small, capsys, monkeypatch, tmp_path):
-    with monkeypatch.context() as elsewhere:
-        elsewhere.delenv("VIT_TEACH_DATA")
-        elsewhere.setattr(cifar, "ROOT", tmp_path / "site-packages")
-        (tmp_path / "empty").mkdir()
-        elsewhere.chdir(tmp_path / "empty")
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """with elsewhere(): no copy of CIFAR is to be found."""
+
+    @contextlib.contextmanager
+    def nowhere():
+        with monkeypatch.context() as patch:
+            patch.delenv("VIT_TEACH_DATA")
+            patch.setattr(cifar, "ROOT", tmp_path / "site-packages")
+            (tmp_path / "empty").mkdir()
+            patch.chdir(tmp_path / "empty")
+            yield
+
+    return nowhere
+
+
+def test_load_or_shapes_says_which(small, capsys, elsewhere):
+    with elsewhere():
         stand_in = data.load_or_shapes("cifar10", "test")
     line = capsys.readouterr().out
     assert line.count("\n") == 2 and "built-in shape" in line and "no CIFAR-10" in line
@@ -542,12 +555,8 @@ def test_load_or_shapes_says_which(small, capsys, monkeypatch, tmp_path):
         data.load_or_shapes("cifar10", "test")
 
 
-def test_load_or_digits_says_which(small, capsys, monkeypatch, tmp_path):
-    with monkeypatch.context() as elsewhere:
-        elsewhere.delenv("VIT_TEACH_DATA")
-        elsewhere.setattr(cifar, "ROOT", tmp_path / "site-packages")
-        (tmp_path / "empty").mkdir()
-        elsewhere.chdir(tmp_path / "empty")
+def test_load_or_digits_says_which(small, capsys, elsewhere):
+    with elsewhere():
         digits = data.load_or_digits("cifar10", "test")
     line = capsys.readouterr().out
     assert "handwritten digits" in line and "no CIFAR-10" in line

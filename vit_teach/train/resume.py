@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import signal
 import threading
@@ -137,9 +138,10 @@ def seal(path: Path) -> None:
     ...     is_whole(path.read_bytes()), is_whole(path.read_bytes().replace(b"PK", b"PL"))
     (True, False)
     """
-    content = path.read_bytes()[:-2]  # the last two bytes are the comment's length: 0
-    digest = hashlib.sha256(content).hexdigest().encode()
-    path.write_bytes(content + len(digest).to_bytes(2, "little") + digest)
+    with open(path, "r+b") as file:
+        digest = hashlib.sha256(file.read()[:-2]).hexdigest().encode()
+        file.seek(-2, os.SEEK_END)  # there stands the length of the comment: 0
+        file.write(len(digest).to_bytes(2, "little") + digest)
 
 
 def is_whole(content: bytes) -> bool:

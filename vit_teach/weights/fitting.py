@@ -48,7 +48,6 @@ def adapt(
         whole("in_channels", in_channels, 1, 10**4)
     if image_size is not None:
         sides(image_size, "image_size")
-    if image_size is not None:
         new = replace(new, image_size=image_size)
         if "pos_embed" in state:  # with position "none" there is nothing to resize
             state["pos_embed"] = resize_positions(
