@@ -1,6 +1,8 @@
 """Chapters keep to their budgets, and state honest minutes."""
 
+import html
 import importlib.util
+import re
 
 import pages
 import pytest
@@ -23,6 +25,16 @@ def test_a_chapter_keeps_to_its_budget(name):
 def test_the_minutes_that_a_chapter_states_are_those_of_the_reading(name):
     found = lengths.measured(CHAPTERS[name])
     assert abs(found["minutes"] - found["says"]) <= 2, (found["minutes"], found["says"])
+
+
+STREAM = re.compile(r'<div class="output[^"]*stream[^>]*>.*?<pre>(.*?)</pre>', re.S)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_no_printed_line_is_cut_beside_the_table_of_contents(name, site):
+    page = (site / "book" / f"{name}.html").read_text(encoding="utf-8")
+    printed = html.unescape(re.sub("<[^>]+>", "", "\n".join(STREAM.findall(page))))
+    assert [line for line in printed.splitlines() if len(line) > lengths.COLUMNS] == []
 
 
 def markdown(source):

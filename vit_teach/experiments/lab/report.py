@@ -93,7 +93,7 @@ def so_far(experiment: Experiment, folder: str | Path = RESULTS) -> list[Card]:
     said = f"{experiment.name}: {many} trainings are recorded (seeds {seeds}; "
     shared = sum("same_training_as" in card for card in cards)
     others = f",\n{shared} shared with other experiments" if shared else ""
-    print(f"{said}{core_hours(cards):.1f} hours of one core{others}).")
+    print(f"{said}{core_hours(cards):.1f} hours of one core{others})")
     if len(cards) < count:
         print(f"What follows is that part. To record the rest:\n{command}")
     return cards
