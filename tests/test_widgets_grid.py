@@ -156,13 +156,26 @@ def test_no_two_ticks_look_the_same(run, low, high, digits):
 
 
 RECORDED = sorted(folder.name for folder in paths.RESULTS.iterdir() if folder.is_dir())
+MAPS = "pretrained_attention"  # heads were measured there, no accuracy
 
 
-@pytest.mark.parametrize("name", RECORDED)
+def test_cards_without_an_accuracy_are_refused():
+    with pytest.raises(ValueError, match="must hold an accuracy"):
+        GridExplorer(results.recorded(MAPS))
+
+
+def test_cards_that_trained_nothing_have_no_curve_to_draw():
+    widget = GridExplorer(results.recorded("pretrained"))
+    assert SEEN not in widget.axes() and widget.metric == "test_accuracy"
+    with pytest.raises(ValueError, match="x='images seen' must be one of"):
+        widget.x = SEEN
+
+
+@pytest.mark.parametrize("name", [name for name in RECORDED if name != MAPS])
 def test_no_two_lines_look_alike(run, name):
     cards = results.recorded(name)
     widget = GridExplorer(cards)
-    for x in [*widget.labels, SEEN]:
+    for x in widget.axes():
         widget.x = x
         call = """(m, state) => {
           const values = state.labels.map((_, i) => [...new Set(state.cells.map((c) => c.at[i]))]);

@@ -20,6 +20,8 @@ SETTLED = """async () => {
 DRAWN = """() => [...document.querySelectorAll('figure.vt-plotly, figure.vt-widget')]
   .every((f) => f.dataset.drawn || f.dataset.ready)"""
 
+UNFOLD = "(f) => { for (let e = f; e; e = e.parentElement) if ('open' in e) e.open = true; }"
+
 
 @dataclass
 class Seen:
@@ -63,6 +65,7 @@ def load(page, url: str) -> None:
     page.goto(url)
     page.evaluate(SETTLED)
     for figure in page.locator("figure.vt-plotly").all():
+        figure.evaluate(UNFOLD)
         figure.scroll_into_view_if_needed()  # it is drawn when the reader comes near
     page.wait_for_function(DRAWN)
 

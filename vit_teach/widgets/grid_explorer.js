@@ -401,8 +401,9 @@ function render({ model, el }) {
   const { cells, labels, metrics } = valuesOf(model);
   const values = labels.map((_, i) => different(cells.map((cell) => cell.at[i])));
   const axes = labels.filter((_, i) => values[i].length > 1 || labels.length === 1);
+  if (cells.some((cell) => cell.curve.length)) axes.push(SEEN);
   const seeds = different(cells.map((cell) => cell.seed));
-  const state = { model, labels, metrics, values, axes: [...axes, SEEN], seeds };
+  const state = { model, labels, metrics, values, axes, seeds };
   Object.assign(state, { drawn: [], chosen: [0, 0] }); // lines; the line and point looked at
   state.parts = build(state, el);
   const { plot } = state.parts;

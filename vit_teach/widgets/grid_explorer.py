@@ -52,6 +52,7 @@ class GridExplorer(BookWidget):
         labels = list(cards[0]["config"]["labels"])
         metrics = [name for name in cards[0]["metrics"] if name.endswith("accuracy")]
         metrics = [name for name in metrics if all(name in card["metrics"] for card in cards)]
+        require(metrics, "metrics of cards", list(cards[0]["metrics"]), "must hold an accuracy")
         if metric is None:
             metric = "test_accuracy" if "test_accuracy" in metrics else "val_accuracy"
         require(metric in metrics, "metric", metric, f"must be one of {metrics}")
@@ -60,6 +61,10 @@ class GridExplorer(BookWidget):
             metrics=metrics, metric=metric, x=_best_axis(cards, labels) if x is None else x,
             **settings,
         )  # fmt: skip
+
+    def axes(self) -> list[str]:
+        """What can be drawn from left to right: the labels and, for trainings, images seen."""
+        return [*self.labels, *([SEEN] if any(cell["curve"] for cell in self.cells) else [])]
 
     def rows(self) -> list[Row]:
         """Mean, spread and seeds of what is not hidden, for each group of equal labels."""
@@ -72,7 +77,7 @@ class GridExplorer(BookWidget):
 
     @traitlets.validate("metric", "x")
     def _check_name(self, proposal: Any) -> Any:
-        known = self.metrics if proposal.trait.name == "metric" else [*self.labels, SEEN]
+        known = self.metrics if proposal.trait.name == "metric" else self.axes()
         rule = f"must be one of {known}"
         require(proposal.value in known, proposal.trait.name, proposal.value, rule)
         return proposal.value
@@ -107,9 +112,12 @@ class GridExplorer(BookWidget):
 
 
 def _small(card: Card, metrics: Sequence[str]) -> dict[str, Any]:
-    """What the script needs of a card: labels, seed, accuracies, the curve over images seen."""
+    """What the script needs of a card: labels, seed, accuracies, the curve over images seen.
+
+    A card that trained nothing has no curve.
+    """
     curves, seen = card["curves"], card["data"]["n"]
-    points = zip(curves["epoch"], curves["val_accuracy"], strict=True)
+    points = zip(curves.get("epoch", []), curves.get("val_accuracy", []), strict=True)
     return {
         "at": list(card["config"]["labels"].values()),
         "seed": card["seed"],
