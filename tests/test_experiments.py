@@ -333,6 +333,22 @@ def test_the_rate_with_the_best_validation_accuracy_is_chosen(monkeypatch, tmp_p
         rates.chosen_rate("cct", tmp_path)
 
 
+def test_the_lengths_chosen_are_the_best_on_validation_images():
+    from vit_teach.experiments import run_length
+
+    found = {}
+    for card in results.recorded("run_length"):
+        if card["seed"] == 0:
+            labels = card["config"]["labels"]
+            place = labels["augment"], labels["images"], labels["model"]
+            found.setdefault(place, []).append((card["metrics"]["val_accuracy"], labels["seen"]))
+    for (augment, n), lengths in run_length.CHOSEN.items():
+        for name, seen in zip(run_length.NAMES, lengths, strict=True):
+            tried = found[augment, n, name]
+            assert {each for _, each in tried} == set(run_length.LENGTHS)
+            assert max(tried)[1] == seen, (augment, n, name)
+
+
 def test_a_folder_without_sweeps_takes_the_rates_on_record(tmp_path):
     assert rates.chosen_rate("vit", tmp_path) == rates.chosen_rate("vit")
 
