@@ -17,11 +17,13 @@ from . import (
     data_size,
     learning_rate,
     long_rate,
+    passes,
     pooling,
     positions,
     pretrained,
     pretrained_attention,
     recipe,
+    recipe_long,
     resolution,
     run_length,
     scale,
@@ -41,9 +43,9 @@ from .lab.wrappers import Permuted
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
-        learning_rate, long_rate, data_size, run_length, shuffle, recipe, augmentation, shift,
-        bias_dial, positions, pooling, scale, transfer, resolution, cifar_attention, pretrained,
-        pretrained_attention,
+        learning_rate, long_rate, data_size, run_length, shuffle, recipe, augmentation, passes,
+        shift, bias_dial, positions, pooling, scale, transfer, resolution, cifar_attention,
+        pretrained, pretrained_attention, recipe_long,
     )
 }  # fmt: skip
 

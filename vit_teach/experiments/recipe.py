@@ -4,6 +4,7 @@
 cells. Chapter 9 reads it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from .lab.cells import MODELS, QUICK_MODELS, Cell, Experiment, Models, cell
@@ -49,11 +50,14 @@ def cells(quick: bool) -> list[Cell]:
     'vit-tutorial-s0'
     """
     if quick:
-        return [_cell("vit", name, 4_096, QUICK_MODELS, n=5000, data="any", quick=True)
-                for name in recipes()]  # fmt: skip
+        return [
+            with_recipe("vit", name, 4_096, QUICK_MODELS, {"recipe": name}, n=5000, data="any",
+                        quick=True)
+            for name in recipes()
+        ]  # fmt: skip
     models = MODELS | {"vit-base": ("CIFAR-ViT-Base", {})}
     return [
-        _cell(model, name, images, models, seed=seed)
+        with_recipe(model, name, images, models, {"recipe": name}, seed=seed)
         for seed in (0, 1)
         for model, (images, seeds) in SIZES.items()
         if seed in seeds
@@ -61,16 +65,21 @@ def cells(quick: bool) -> list[Cell]:
     ]
 
 
-def _cell(
-    model: str, name: str, images: int, models: Models, quick: bool = False, **options: Any
-) -> Cell:
+def with_recipe(
+    model: str, name: str, images: int, models: Models, labels: Mapping[str, Any],
+    quick: bool = False, **options: Any,
+) -> Cell:  # fmt: skip
+    """The cell of a model that is trained by the recipe of this name, with ``labels`` beside it.
+
+    >>> with_recipe("vit", "tutorial", 12_800, MODELS, {"recipe": "tutorial"}).train.learning_rate
+    0.0003
+    """
     recipe = dict(recipes()[name])
     tuned: bool | str = False
     if recipe["learning_rate"] is None:
         recipe["learning_rate"] = 3e-3  # in the quick form, where nothing was chosen
         tuned = False if quick else {"muon": "vit", "adamw": "vit-tutorial"}[recipe["optimizer"]]
-    return cell(model, images, models=models, labels={"recipe": name}, tuned=tuned,
-                **recipe, **options)  # fmt: skip
+    return cell(model, images, models=models, labels=labels, tuned=tuned, **recipe, **options)
 
 
 EXPERIMENT = Experiment("recipe", "Which parts of the recipe make the accuracy?", cells)
