@@ -140,7 +140,7 @@ def test_threads_processes_and_warnings_of_an_answer_do_not_matter(capfd, tmp_pa
     check.patchify(busy)
     out, err = capfd.readouterr()
     assert "harmless" in out and "patchify: right" in out and err == ""
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 20  # the thread alone would take 30
     time.sleep(2.5)
     assert not note.exists()
 
