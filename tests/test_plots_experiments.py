@@ -35,6 +35,12 @@ def test_groups_of_bars_stand_by_number_or_as_they_appear(groups, order, heights
     plt.close(opened)
 
 
+def test_lines_of_something_else_say_what_it_is():
+    axes = [plots.result_lines([row("vit", 500, -0.05)], "x", **more).axes[0]
+            for more in ({}, {"ylabel": "gain, points"})]  # fmt: skip
+    assert [ax.get_ylabel() for ax in axes] == ["accuracy, %", "gain, points"]
+
+
 def test_lines_rise_along_x_with_a_bar_where_there_are_seeds():
     opened = plots.result_lines([row("vit", 500, 0.5), row("vit", 50, 0.4, 0.02)], "x")
     axis = opened.axes[0]

@@ -62,12 +62,13 @@ def result_lines(
     xlabel: str = "",
     log: bool = True,
     width: float = 7.2,
+    ylabel: str = "accuracy, %",
 ) -> Figure:
     """Mean accuracy against a label, a line for each ``by`` and ``style``; returns the Figure.
 
     Bars are one standard deviation over seeds. ``log`` draws ``x`` on a logarithmic axis;
-    ``width`` is in inches, and a narrow figure has larger words on a page. Raises ``ValueError``
-    if there are no rows.
+    ``width`` is in inches, and a narrow figure has larger words on a page. Means of something else,
+    such as differences, want another ``ylabel``. Raises ``ValueError`` if there are no rows.
 
     >>> import matplotlib.pyplot as plt
     >>> row = {"model": "vit", "images": 500, "mean": 0.4, "std": 0.01, "n": 3, "seeds": [0, 1, 2]}
@@ -92,7 +93,7 @@ def result_lines(
             **look,
         )
     ticks = sorted({row[x] for row in rows})
-    ax.set(xlabel=xlabel or x, ylabel="accuracy, %", xscale="log" if log else "linear")
+    ax.set(xlabel=xlabel or x, ylabel=ylabel, xscale="log" if log else "linear")
     ax.minorticks_off()
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.grid(True)
