@@ -1,6 +1,6 @@
 """How long each chapter is, against its budget: words, cells, lines of code, minutes.
 
-    python tools/lengths.py            # every chapter
+    python tools/lengths.py            # every chapter, and the pages between and behind them
     python tools/lengths.py 02 05      # those whose name begins so
 
 The main path is what a reader meets with all folds closed: not the sections of ``FOLDED``, no
@@ -16,6 +16,9 @@ BOOK = Path(__file__).resolve().parents[1] / "book"
 BUDGET = {"words": 2000, "cells": 20, "wide lines": 0}  # of the main path; wide lines: of all code
 WIDER = {"10_inductive_bias": {"words": 2400}}  # what a single chapter may have instead
 COLUMNS = 84  # characters of code that fit beside the table of contents at 1280 pixels
+# Pages without a number: between the chapters, and those of the appendix that hold what left them.
+BETWEEN = ("muon", "augmentation", "descendants")
+RECEIVED = ("appendix/recipe_workshop", "appendix/bias_lab", "appendix/statistics")
 FOLDED = ("Going deeper", "Paper, measured, not checked")
 EXERCISES = ("Exercises", "Try")
 
@@ -102,8 +105,10 @@ def over(name: str, lengths: dict[str, int]) -> list[str]:
 
 
 def chapters(beginnings=("",)) -> list[Path]:
-    """The numbered chapters of the book, in order."""
-    return [p for p in sorted(BOOK.glob("[0-9]*.ipynb")) if p.stem.startswith(tuple(beginnings))]
+    """The numbered chapters of the book, in order, then the pages without a number."""
+    pages = sorted(BOOK.glob("[0-9]*.ipynb"))
+    pages += [BOOK / f"{name}.ipynb" for name in BETWEEN + RECEIVED]
+    return [page for page in pages if page.stem.startswith(tuple(beginnings))]
 
 
 def main(arguments: list[str]) -> None:

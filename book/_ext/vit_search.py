@@ -22,16 +22,26 @@ KEYWORDS = {
         "skip connection", "encoder",
     ),
     "book/07_hybrid": ("hybrid", "convolutional stem", "receptive field"),
-    "book/08_training": ("training", "learning rate", "warm-up", "Muon", "AdamW", "weight decay"),
-    "book/09_recipe": ("augmentation", "data augmentation", "mixup", "cutmix", "RandAugment"),
+    "book/08_training": ("training", "learning rate", "warm-up", "AdamW", "weight decay"),
+    "book/09_recipe": ("recipe", "hyperparameters"),
+    "book/muon": ("Muon", "muon", "singular values", "optimiser for matrices"),
     "book/10_inductive_bias": ("inductive bias", "locality", "translation equivariance"),
     "book/11_data_size": ("data size", "how much data"),
+    "book/augmentation": (
+        "augmentation", "data augmentation", "mixup", "cutmix", "RandAugment", "cutout", "CutMix",
+    ),
     "book/12_transfer": ("fine-tuning", "finetuning", "transfer learning", "pre-training"),
     "book/13_scale": ("scaling", "FLOPs", "MACs", "compute"),
     "book/14_attention_maps": (
         "attention map", "attention distance", "attention rollout", "visualization", "registers",
     ),
-    "book/15_strengths_limits": ("DeiT", "Swin", "limitations"),
+    "book/15_strengths_limits": ("limitations", "strengths"),
+    "book/descendants": (
+        "DeiT", "distillation", "Swin", "MAE", "masked autoencoder", "DINO", "FlexiViT",
+    ),
+    "book/appendix/recipe_workshop": ("label smoothing", "initialisation", "Xavier"),
+    "book/appendix/bias_lab": ("bias dial",),
+    "book/appendix/statistics": ("standard deviation", "standard error", "seeds", "significance"),
     "book/appendix/released_models": ("timm", "pretrained weights", "checkpoint", "DINOv2"),
 }  # fmt: skip
 

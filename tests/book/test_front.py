@@ -19,8 +19,9 @@ def mean(experiment, metric="test_accuracy", **labels):
 
 
 def minutes(number):
-    """The minutes of reading that the head of a chapter states."""
-    (path,) = (pages.ROOT / "book").glob(f"{number:02d}_*.ipynb")
+    """The minutes of reading that the head of a chapter, or of a page between, states."""
+    name = f"{number:02d}_*" if isinstance(number, int) else number
+    (path,) = (pages.ROOT / "book").glob(f"{name}.ipynb")
     head = nbformat.read(path, as_version=4).cells[0].source
     return int(re.search(r"Reading (\d+) min", head)[1])
 
@@ -33,12 +34,14 @@ def routes():
 
 
 def test_the_minutes_of_a_route_are_those_of_its_chapters():
-    (_, short, first), (_, more, second), (_, _, whole) = routes()
-    chapters = [int(n) for n in re.findall(r"\[(\d+)\]", short)]
+    (_, short, first), (_, more, second), (_, rest, whole) = routes()
+    chapters = [int(n) for n in re.findall(r"\[(\d+) ", short)]
     assert first == sum(map(minutes, chapters))
-    chapters += [int(n) for n in re.findall(r"\[(\d+)\]", more)]
+    chapters += [int(n) for n in re.findall(r"\[(\d+) ", more)]
     assert second == sum(map(minutes, chapters))
-    assert whole == sum(map(minutes, range(1, 16)))
+    between = re.findall(r"\]\((\w+)(?:\.ipynb)?\)", rest)
+    assert between == ["muon", "augmentation", "descendants"]
+    assert whole == sum(map(minutes, [*range(1, 16), *between]))
 
 
 def test_the_landing_page_says_what_the_figures_show():
@@ -112,6 +115,8 @@ QUESTIONS = {
     "color": "02_patchify", "einops": "02_patchify", "normalization": "06_encoder",
     "multi-head": "05_attention", "fine-tuning": "12_transfer",
     "inductive bias": "10_inductive_bias", "registers": "14_attention_maps",
+    "muon": "muon", "augmentation": "augmentation", "mixup": "augmentation",
+    "DeiT": "descendants", "standard error": "statistics",
 }  # fmt: skip
 
 

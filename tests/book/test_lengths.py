@@ -11,7 +11,7 @@ spec = importlib.util.spec_from_file_location("lengths", pages.ROOT / "tools" / 
 lengths = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(lengths)
 
-CHAPTERS = {path.stem: path for path in lengths.chapters()}
+CHAPTERS = {str(path.relative_to(lengths.BOOK))[:-6]: path for path in lengths.chapters()}
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

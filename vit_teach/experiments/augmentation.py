@@ -1,7 +1,7 @@
 """Does a ViT need augmentation? None, little and much of it, at three budgets.
 
 ``python -m vit_teach.experiments run augmentation`` takes about 6.5 core hours for the first 32 of
-its cells. Chapter 9 reads it.
+its cells. The page "Does a ViT need augmentation?" reads it.
 """
 
 from typing import Any

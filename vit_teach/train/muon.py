@@ -1,6 +1,6 @@
 """The optimiser Muon: PyTorch's, and as fast where a processor has no units for bfloat16.
 
-Chapter 9.
+Chapter 8 builds it; the page "Muon" after chapter 9 asks what it is worth.
 
 Muon replaces the gradient of a matrix by the nearest one whose singular values are about 1, through
 five rounds of matrix products. PyTorch takes them in bfloat16. A processor that has to imitate
