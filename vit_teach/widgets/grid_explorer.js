@@ -367,7 +367,7 @@ function buildValues({ model, values }, label, i) {
     const input = make("input", { type: "checkbox", "data-value": name, onchange });
     return make("label", { class: "vt-tick" }, input, make("span", {}, told(value)));
   });
-  return make("fieldset", { class: "vt-values" }, make("legend", {}, label), ...boxes);
+  return make("fieldset", { class: "vt-values" }, make("legend", {}, words(label)), ...boxes);
 }
 
 function buildControls({ model, axes, metrics, seeds }) {
@@ -392,8 +392,12 @@ function build(state, el) {
   const table = region("The numbers of the plot", "vt-scroll");
   const more = make("details", {}, make("summary", {}, "The numbers as a table"), table);
   const top = [controls(axis.box, metric.box, seed.box), controls(...boxes)];
-  const title = `Results of the experiment ${state.model.get("title")}`;
-  mount(el, title, ...top, plot, line, legend, more);
+  const title = `Results of the experiment ${words(state.model.get("title"))}`;
+  const first = firstStep(
+    "Point at a mark or a name",
+    "Its line stands out, and its number is said.",
+  );
+  mount(el, title, first, ...top, plot, line, legend, more);
   return { axis, metric, seed, boxes, plot, legend, table, status: line };
 }
 

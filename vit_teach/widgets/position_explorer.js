@@ -163,12 +163,13 @@ function buildMap(state, name) {
   const stage = make("div", { class: "vt-stage" }, canvas, cover);
   const choose = (y, x) => go(state, Math.floor(y), Math.floor(x));
   onPoint(stage, () => present(state), choose);
-  return { box: titled(name, stage), canvas, cover, ring };
+  return { box: titled(name, stage), stage, canvas, cover, ring };
 }
 
 function build(state, el) {
   const { size, rule, centred } = buildControls(state);
   const maps = state.names.map((name) => buildMap(state, name));
+  markFirst(maps[0].stage, "point here");
   const lengths = make("table", { class: "vt-table" });
   const line = statusLine();
   const label =
@@ -178,7 +179,10 @@ function build(state, el) {
   mount(
     el,
     "Position explorer",
-    heading("Point at any place of a map: the others follow."),
+    firstStep(
+      "Point at a place",
+      "All maps show which places are like it: red alike, blue opposite.",
+    ),
     controls(size.box, rule.box, centred.box),
     walkable("vt-maps", label, keys, ...maps.map(({ box }) => box)),
     make("p", { class: "vt-legend" }, "opposite −1 ", bar, " +1 alike"),
