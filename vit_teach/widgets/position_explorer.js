@@ -169,12 +169,13 @@ function buildMap(state, name) {
 function build(state, el) {
   const { size, rule, centred } = buildControls(state);
   const maps = state.names.map((name) => buildMap(state, name));
-  markFirst(maps[0].stage, "point here");
   const lengths = make("table", { class: "vt-table" });
   const line = statusLine();
   const label =
     "Similarity maps. Arrow keys move the chosen position, Home and End go to the corners.";
   const keys = (event) => onKey(state, event);
+  const all = walkable("vt-maps", label, keys, ...maps.map(({ box }) => box));
+  markFirst(maps[0].stage, "point here", all);
   const bar = make("span", { "aria-hidden": "true" });
   mount(
     el,
@@ -184,7 +185,7 @@ function build(state, el) {
       "All maps show which places are like it: red alike, blue opposite.",
     ),
     controls(size.box, rule.box, centred.box),
-    walkable("vt-maps", label, keys, ...maps.map(({ box }) => box)),
+    all,
     make("p", { class: "vt-legend" }, "opposite −1 ", bar, " +1 alike"),
     line,
     region("Lengths of the rows", "vt-scroll", lengths),

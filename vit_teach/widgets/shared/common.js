@@ -64,11 +64,11 @@ const statusLine = () => make("p", { class: "vt-status", "aria-live": "polite" }
 const firstStep = (todo, see) =>
   make("p", { class: "vt-first" }, make("b", {}, todo), make("span", {}, see));
 
-// Words on what to touch first; they go at the first touch.
-function markFirst(box, text) {
+// Words on what to touch first; they go when it, or a box around it, is touched.
+function markFirst(box, text, around = box) {
   const mark = make("span", { class: "vt-hint", "aria-hidden": "true" }, text);
   const events = ["pointermove", "pointerdown", "keydown"];
-  events.forEach((name) => box.addEventListener(name, () => mark.remove(), { once: true }));
+  events.forEach((name) => around.addEventListener(name, () => mark.remove(), { once: true }));
   box.append(mark);
 }
 
