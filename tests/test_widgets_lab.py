@@ -164,7 +164,7 @@ def test_the_training_lab_trains_while_the_kernel_works_and_stops(page):
     page.wait_for_function(f"(old) => {length} > old", arg=before)  # it grows
     assert train.is_disabled() and again.is_disabled()
     run_cell(page, 13)  # the kernel has time for other things
-    said = page.locator(".jp-OutputArea-output", has_text="trains").inner_text()
+    said = page.locator(".jp-CodeCell").nth(13).locator(".jp-OutputArea-output").inner_text()
     assert said.strip() == "trains True 1"
     stop.click()
     cell.get_by_text(re.compile(r"Run 1 stopped after \d+ steps")).wait_for()
