@@ -250,6 +250,31 @@ def test_the_second_ctrl_c_is_immediate():
         signal.signal(signal.SIGINT, found)
 
 
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_after_step_sees_every_step_and_changes_nothing(tmp_path, with_folder):
+    seen = []
+
+    def note(trainer):
+        seen.append((trainer.done, trainer.steps, len(trainer.history.curve)))
+
+    folder = tmp_path if with_folder else None
+    best, history = train(fresh(), IMAGES, HELD_OUT, SHORT, folder, quiet=True, after_step=note)
+    assert seen == [(n, 12, n // 4) for n in range(1, 13)]
+    alone, expected = run()
+    assert_same_state(best.state_dict(), alone.state_dict())
+    assert_same_curve(history, expected)
+
+
+def test_after_step_stops_the_run_where_it_returns_true_and_the_folder_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 5 of 12"):
+        train(fresh(), IMAGES, HELD_OUT, SHORT, tmp_path, quiet=True,
+              after_step=lambda trainer: trainer.done == 5)  # fmt: skip
+    best, history = run(folder=tmp_path)
+    alone, expected = run()
+    assert_same_state(best.state_dict(), alone.state_dict())
+    assert_same_curve(history, expected)
+
+
 # --- Checkpoints that do not fit ----------
 
 

@@ -7,6 +7,7 @@ import torch
 
 from vit_teach import paths, results
 from vit_teach.experiments import rows
+from vit_teach.plots import style
 from vit_teach.widgets import GridExplorer
 from vit_teach.widgets.grid_explorer import SEEN
 
@@ -210,3 +211,38 @@ def test_a_model_has_one_colour(run):
 )  # fmt: skip
 def test_a_wide_axis_has_numbers_all_along(run, low, high, ticks):
     assert run("grid_explorer", "(m, [low, high]) => m.decades(low, high)", [low, high]) == ticks
+
+
+def test_names_and_colours_of_models_are_those_of_the_figures(run):
+    found = run("grid_explorer", "(m) => m.MODELS", None)
+    assert {key: tuple(value) for key, value in found.items()} == style.MODELS
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "data_size", "augmentation"])
+def test_a_kind_of_model_has_its_colour_in_every_experiment(run, name):
+    state = state_of(GridExplorer(results.recorded(name)))
+    call = """(m, state) => {
+      const values = state.labels.map((_, i) => [...new Set(state.cells.map((c) => c.at[i]))]);
+      const lines = m.lines(state), looks = m.looks({ ...state, values }, lines);
+      const i = state.labels.indexOf("model");
+      return lines.map((line) => [line.at[i], looks.get(line.key).colour]);
+    }"""
+    pairs = run("grid_explorer", call, state)
+    known = {model: colour for model, (_, colour) in style.MODELS.items()}
+    seen = [(known.get(model, known.get(model.split("-")[0])), colour) for model, colour in pairs]
+    assert len(seen) > 2 and all(own in (None, colour) for own, colour in seen)
+
+
+def test_models_along_the_axis_keep_their_colours_and_plain_names(browser, tmp_path):
+    file = GridExplorer(results.recorded("scale"), x="model").save_html(tmp_path / "w.html")
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.goto(file.as_uri())
+    page.wait_for_selector(".vt-mark")
+    marks = page.locator(".vt-chart .vt-mark")
+    shades = marks.evaluate_all("(all) => all.map((mark) => getComputedStyle(mark).fill)")
+    names = page.locator(".vt-chart text[text-anchor=end]").all_text_contents()
+    kinds = {kind: {s for s, n in zip(shades, names, strict=True) if n.startswith(kind)}
+             for kind in ("CNN-", "ViT-", "hybrid-")}  # fmt: skip
+    assert len(names) == 24 and [len(kind) for kind in kinds.values()] == [1, 1, 1]
+    assert len(set.union(*kinds.values())) == 3
+    page.close()

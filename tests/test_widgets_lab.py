@@ -29,6 +29,8 @@ CELLS = [
     "vt.widgets.XRay()",
     "print('then', d.dimension, e.preset, f.hidden, g.block)",
     "d.column = 3; e.preset = 'ViT-L/16'; f.hidden = []; g.block = 3",
+    "lab = vt.widgets.TrainingLab(preset='CIFAR-ResNet-Nano', seconds=600)\nlab",
+    "print('trains', lab.training, len(lab.runs))",
 ]
 
 
@@ -148,6 +150,26 @@ def test_the_x_ray_runs_on_weights_from_the_kernel(page):
     rows = widget.locator(".vt-answers tbody tr")
     rows.first.wait_for()
     assert rows.count() == 10
+
+
+def test_the_training_lab_trains_while_the_kernel_works_and_stops(page):
+    run_cell(page, 12)
+    cell = page.locator(".jp-CodeCell").nth(12)
+    train, stop, again = (cell.get_by_role("button", name=n) for n in ("Train", "Stop", "Again"))
+    train.click()
+    curve = cell.locator("svg g[data-run='1'] path")
+    curve.first.wait_for()
+    length = "document.querySelector(\"svg g[data-run='1'] path\").getAttribute('d').length"
+    before = page.evaluate(length)
+    page.wait_for_function(f"(old) => {length} > old", arg=before)  # it grows
+    assert train.is_disabled() and again.is_disabled()
+    run_cell(page, 13)  # the kernel has time for other things
+    said = page.locator(".jp-CodeCell").nth(13).locator(".jp-OutputArea-output").inner_text()
+    assert said.strip() == "trains True 1"
+    stop.click()
+    cell.get_by_text(re.compile(r"Run 1 stopped after \d+ steps")).wait_for()
+    assert cell.get_by_text("What the pictures are").is_visible()
+    assert train.is_enabled() and again.is_enabled() and stop.is_disabled()
 
 
 def test_arrow_keys_stay_in_the_widget(page):

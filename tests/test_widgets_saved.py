@@ -125,12 +125,12 @@ def check(saved, *arguments, **settings):
 
 def test_it_starts_with_every_mean(explorer):
     check(explorer)
-    assert {name for name, _, _ in shown(explorer)} == {"vit", "cnn"}
+    assert {name for name, _, _ in shown(explorer)} == {"ViT", "CNN"}
     assert all("(3 runs)" in words for _, _, words in shown(explorer))
 
 
 def test_the_metric_and_the_axis(explorer):
-    explorer.page.get_by_label("Accuracy").select_option(label="val accuracy")
+    explorer.page.get_by_label("Accuracy").select_option(label="validation accuracy")
     check(explorer, "val_accuracy")
     explorer.page.get_by_label("Against").select_option(label="model")
     check(explorer, "val_accuracy")
@@ -184,21 +184,21 @@ def test_arrow_keys_walk_over_the_points(explorer):
     for key in ("ArrowUp", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
         chart.press(key)
     said = explorer.text(".vt-status")
-    assert said.startswith("vit; images 500: ")
+    assert said.startswith("ViT; images 500: ")
     chart.press("ArrowRight")
     chart.press("ArrowDown")
     said = explorer.text(".vt-status")
-    assert said.startswith("cnn; images 5,000: ") and "(3 runs)" in said
+    assert said.startswith("CNN; images 5,000: ") and "(3 runs)" in said
     mean = next(r["mean"] for r in rows(grid(), ["test_accuracy"])
                 if (r["model"], r["images"]) == ("cnn", 5000))  # fmt: skip
     assert f"{100 * mean:.1f} %" in said
 
 
 def test_pointing_at_a_point_tells_its_numbers(explorer):
-    mark = explorer.page.locator("[data-line=vit] .vt-mark").nth(2)
+    mark = explorer.page.locator("[data-line=ViT] .vt-mark").nth(2)
     box = mark.bounding_box()
     explorer.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert explorer.text(".vt-status").startswith("vit; images 45,000: ")
+    assert explorer.text(".vt-status").startswith("ViT; images 45,000: ")
 
 
 def test_the_points_lie_where_their_numbers_are(explorer):

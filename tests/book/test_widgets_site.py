@@ -96,6 +96,28 @@ def visiting(name):
 patch, position, attention = (visiting(name) for name in PAGES)
 
 
+# --- Sentences that set a widget ----------
+
+
+@pytest.mark.parametrize("name", ["02_patchify", "03_linear_projection", "04_positions"])
+def test_a_sentence_sets_the_widget_by_keyboard(name, browser, base):
+    visit = Visit(browser, base, name).ready()
+    links = visit.page.locator("main a[data-vt-set]")
+    assert links.count() >= 1
+    for link in links.all():
+        before, address = visit.text(".vt-live"), visit.page.url
+        link.focus()
+        link.press("Enter")
+        visit.page.wait_for_function(
+            "(old) => document.querySelector('.vt-live').innerText !== old", arg=before
+        )
+        assert visit.page.url == address
+        section = link.get_attribute("href")
+        assert visit.page.locator(section).count() == 1  # where it leads without a script
+    assert visit.problems == []
+    visit.context.close()
+
+
 # --- PatchExplorer ----------
 
 

@@ -270,6 +270,9 @@ class Trainer:
         self.losses, self.accuracies = (list(values) for values in state["recent"])
 
 
+AfterStep = Callable[[Trainer], object]  # what it returns counts as true or false
+
+
 def train(
     model: nn.Module,
     train_set: ImageSet,
@@ -277,6 +280,7 @@ def train(
     config: TrainConfig,
     folder: str | Path | None = None,
     quiet: bool = False,
+    after_step: AfterStep | None = None,
 ) -> tuple[nn.Module, History]:
     """Train ``model`` in place on an ``ImageSet`` and return (the weights to use, their History).
 
@@ -284,10 +288,11 @@ def train(
     checkpoint there every half minute; called again with the same folder and settings, it goes on
     from it, and ends with the same weights as a run that was never stopped (bit for bit on one CPU
     thread). Device, threads and compilation may change on the way. Ctrl-C finishes the step, saves,
-    and raises ``KeyboardInterrupt``; so does a request to end. ``quiet`` prints nothing. Raises
-    ``ValueError`` if the folder holds a run with other settings or is in use by another, and its
-    subclass ``Diverged`` at the first loss or weight that is not finite; the last good checkpoint
-    stays, and goes on with a lower ``learning_rate``.
+    and raises ``KeyboardInterrupt``; so does a request to end. ``quiet`` prints nothing.
+    ``after_step`` is called with the :class:`Trainer` after each step; where it returns true, the
+    run stops as after Ctrl-C. Raises ``ValueError`` if the folder holds a run with other settings
+    or is in use by another, and its subclass ``Diverged`` at the first loss or weight that is not
+    finite; the last good checkpoint stays, and goes on with a lower ``learning_rate``.
 
     >>> import vit_teach as vt
     >>> images = vt.data.shapes(64, seed=0)
@@ -299,7 +304,7 @@ def train(
     """
     if folder is None:
         trainer = Trainer(model, train_set, validation_set, config)
-        run_steps(trainer, lambda: None, quiet)
+        run_steps(trainer, lambda: None, quiet, after_step)
         return trainer.finish(), trainer.history
     checkpoint = Path(folder) / CHECKPOINT
     first = parallel.rank() == 0  # it alone writes
@@ -313,7 +318,7 @@ def train(
                 write_checkpoint(checkpoint, trainer, fingerprint, config)
 
         try:
-            run_steps(trainer, save, quiet)
+            run_steps(trainer, save, quiet, after_step)
         except Diverged as error:
             if first:
                 mark_diverged(checkpoint, error.step)
@@ -349,10 +354,16 @@ def resumed(
     return trainer
 
 
-def run_steps(trainer: Trainer, save: Callable[[], None], quiet: bool = False) -> None:
+def run_steps(
+    trainer: Trainer,
+    save: Callable[[], None],
+    quiet: bool = False,
+    after_step: AfterStep | None = None,
+) -> None:
     """Take the steps that are left, evaluate on validation images on the way, save now and then.
 
     ``save`` is called without arguments: every half minute, when a stop was asked for, at the end.
+    ``after_step`` is that of :func:`train`.
 
     >>> import vit_teach as vt
     >>> images = vt.data.shapes(20, seed=0)
@@ -383,7 +394,8 @@ def run_steps(trainer: Trainer, save: Callable[[], None], quiet: bool = False) -
                 if not quiet:
                     bar.write(_line(row, trainer.steps), file=sys.stdout)
                     sys.stdout.flush()  # a run whose lines go to a file can be followed there
-            stopping = parallel.anybody(stop.requested)
+            asked = after_step is not None and bool(after_step(trainer))
+            stopping = parallel.anybody(stop.requested or asked)
             if stopping or time.perf_counter() - saved_at > SAVE_SECONDS:
                 save()
                 saved_at = time.perf_counter()

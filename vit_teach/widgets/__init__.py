@@ -14,6 +14,7 @@ from .position_explorer import PositionExplorer
 from .projection_explorer import ProjectionExplorer
 from .shape_tracer import ShapeTracer
 from .shared.base import BookWidget
+from .training_lab import TrainingLab
 from .xray import XRay
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "PositionExplorer",
     "ProjectionExplorer",
     "ShapeTracer",
+    "TrainingLab",
     "XRay",
 ]

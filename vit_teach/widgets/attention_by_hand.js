@@ -64,6 +64,7 @@ const down = (plane, y) => -across(plane, y);
 function put(plane, point, to) {
   // The point itself is told too: the next key may come before the next frame.
   point.at = to.map((x) => clamp(tidy(x), -LARGEST, LARGEST));
+  plane.board.querySelector(".vt-drag")?.remove();
   plane.move(point, point.at);
 }
 
@@ -110,6 +111,14 @@ function makePoint(plane, { key, label, mark, kind, fixed }) {
   }
   plane.board.append(line, group);
   return { group, line, text };
+}
+
+// Words at a point that nobody has moved yet.
+function markPoint(plane, key) {
+  const { group, point } = plane.nodes.get(key);
+  const isFar = across(plane, point.at[0]) > 60; // no room at its right
+  const place = { x: isFar ? -11 : 11, y: 4, "text-anchor": isFar ? "end" : "start" };
+  group.append(draw("text", { class: "vt-drag", ...place }, "drag this"));
 }
 
 function drawAxes(plane) {
@@ -308,6 +317,10 @@ function build(state, el) {
   mount(
     el,
     "Attention by hand",
+    firstStep(
+      "Drag a key",
+      "All weights of the row change with it, and the output (the ring) moves.",
+    ),
     settings,
     said,
     make("div", { class: "vt-pair" }, first, second),
@@ -419,6 +432,7 @@ function render({ model, el }) {
   const watched = ["names", ...ROLES, "factor", "chosen"];
   const end = follow(model, watched, () => update(state));
   update(state);
+  markPoint(state.parts.left, `k${original.names.at(-1)}`);
   return end;
 }
 

@@ -249,6 +249,7 @@ function build(state, el) {
   const { model, far, even } = state;
   const { level, who, what, common } = buildControls(state);
   const { picture, canvas, ring } = buildPicture(state);
+  markFirst(picture, "point here");
   const { box, large, spot, name } = buildLarge(state);
   const maps = buildHeads(state);
   const pick = (block, head) => change(model, { block, head, view: "head" });
@@ -257,11 +258,12 @@ function build(state, el) {
   const top = make("b");
   const line = statusLine();
   const bar = make("span", { class: "vt-scale", "aria-hidden": "true" });
-  const pair = [titled("The picture: point at a patch", picture), box];
+  const pair = [titled("The picture", picture), box];
   const dashed = `Dashed: everywhere alike, ${even.toFixed(2)}`;
   mount(
     el,
     "Attention explorer",
+    firstStep("Point at a patch", "The map beside it shows where the head looks from there."),
     controls(level.box, who.box, what.box, common.box),
     make("div", { class: "vt-pair vt-looks" }, ...pair),
     make("p", { class: "vt-legend" }, "0 ", bar, top),

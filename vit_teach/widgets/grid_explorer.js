@@ -18,9 +18,23 @@ const SHAPES = [
 ];
 const NARROW = 520; // pixels
 
-const words = (name) => name.replaceAll("_", " ");
+// A model's plain name and its colour, as in all figures of the book (vit_teach/plots/style.py).
+export const MODELS = {
+  vit: ["ViT", "blue"],
+  "vit-no-positions": ["ViT, no positions", "purple"],
+  overlap: ["overlapping patches", "sky"],
+  cct: ["CCT's stem", "orange"],
+  hybrid: ["hybrid", "green"],
+  cnn: ["CNN", "vermilion"],
+};
+
+const words = (name) => name.replace(/^val_/, "validation ").replaceAll("_", " ");
 const isNumber = (value) => typeof value === "number";
-const told = (value) => (isNumber(value) ? count(value) : value);
+const plain = (name) =>
+  MODELS[name]?.[0] ?? name.replace(/^(vit|cnn)-/, (_, kind) => `${MODELS[kind][0]}-`);
+const told = (value) => (isNumber(value) ? count(value) : plain(String(value)));
+// The colour of a model, or of the kind of model with which its name begins.
+export const colourOf = (name) => (MODELS[name] ?? MODELS[String(name).split("-")[0]])?.[1];
 const different = (values) => {
   const found = [...new Set(values)];
   return found.every(isNumber) ? found.sort((a, b) => a - b) : found;
@@ -107,8 +121,9 @@ export function looks(state, all) {
     all.map((line) => {
       const i = colourLabel(state, line);
       const first = i < 0 ? 0 : state.values[i].indexOf(line.at[i]);
-      const colour = first % COLOURS.length;
-      let n = first;
+      const own = state.labels[i] === "model" ? COLOURS.indexOf(colourOf(line.at[i])) : -1;
+      const colour = own < 0 ? first % COLOURS.length : own;
+      let n = colour;
       while (taken.has(`${colour} ${n}`)) n += 1;
       taken.add(`${colour} ${n}`);
       const isHollow = Math.floor(n / SHAPES.length) % 2;
@@ -208,7 +223,7 @@ function drawMarks({ wide, sideways, box: [left, , , bottom], along, marks }) {
   const parts = [];
   let last = -99;
   for (const x of marks) {
-    if (sideways) parts.push(textAt(left - 10, along(x) + 4, "end", String(x)));
+    if (sideways) parts.push(textAt(left - 10, along(x) + 4, "end", told(x)));
     else if (along(x) - last > (wide < NARROW ? 44 : 52)) {
       last = along(x);
       parts.push(textAt(along(x), bottom + 17, "middle", count(x)));
@@ -227,6 +242,9 @@ function drawAxes({ model }, field) {
 function drawLine(state, line, i, { sideways, at }) {
   const { colour, shape, dash, kind } = state.looks.get(line.key);
   const others = state.drawn.length;
+  // Where the models stand along the axis, one line has the colours of all.
+  const isModels = others === 1 && state.model.get("x") === "model";
+  const alone = (x) => (isModels && colourOf(x) ? `vt-m-${colourOf(x)}` : "");
   const shift = sideways ? (i - (others - 1) / 2) * Math.min(9, 30 / others) : 0;
   const spot = (x, y) => {
     const [a, b] = at(x, y);
@@ -243,7 +261,7 @@ function drawLine(state, line, i, { sideways, at }) {
       group.append(draw("path", { class: "vt-spread", d }));
     }
     const transform = `translate(${spot(p.x, p.mean)})`;
-    const mark = { class: kind, d: shape, transform, "data-point": j };
+    const mark = { class: `${kind} ${alone(p.x)}`, d: shape, transform, "data-point": j };
     const show = () => choosePoint(state, i, j);
     group.append(draw("path", { ...mark, onpointerenter: show, onpointerdown: show }));
   });
@@ -367,7 +385,7 @@ function buildValues({ model, values }, label, i) {
     const input = make("input", { type: "checkbox", "data-value": name, onchange });
     return make("label", { class: "vt-tick" }, input, make("span", {}, told(value)));
   });
-  return make("fieldset", { class: "vt-values" }, make("legend", {}, label), ...boxes);
+  return make("fieldset", { class: "vt-values" }, make("legend", {}, words(label)), ...boxes);
 }
 
 function buildControls({ model, axes, metrics, seeds }) {
@@ -392,8 +410,12 @@ function build(state, el) {
   const table = region("The numbers of the plot", "vt-scroll");
   const more = make("details", {}, make("summary", {}, "The numbers as a table"), table);
   const top = [controls(axis.box, metric.box, seed.box), controls(...boxes)];
-  const title = `Results of the experiment ${state.model.get("title")}`;
-  mount(el, title, ...top, plot, line, legend, more);
+  const title = `Results of the experiment ${words(state.model.get("title"))}`;
+  const first = firstStep(
+    "Point at a mark or a name",
+    "Its line stands out, and its number is said.",
+  );
+  mount(el, title, first, ...top, plot, line, legend, more);
   return { axis, metric, seed, boxes, plot, legend, table, status: line };
 }
 

@@ -163,7 +163,7 @@ function buildMap(state, name) {
   const stage = make("div", { class: "vt-stage" }, canvas, cover);
   const choose = (y, x) => go(state, Math.floor(y), Math.floor(x));
   onPoint(stage, () => present(state), choose);
-  return { box: titled(name, stage), canvas, cover, ring };
+  return { box: titled(name, stage), stage, canvas, cover, ring };
 }
 
 function build(state, el) {
@@ -174,13 +174,18 @@ function build(state, el) {
   const label =
     "Similarity maps. Arrow keys move the chosen position, Home and End go to the corners.";
   const keys = (event) => onKey(state, event);
+  const all = walkable("vt-maps", label, keys, ...maps.map(({ box }) => box));
+  markFirst(maps[0].stage, "point here", all);
   const bar = make("span", { "aria-hidden": "true" });
   mount(
     el,
     "Position explorer",
-    heading("Point at any place of a map: the others follow."),
+    firstStep(
+      "Point at a place",
+      "All maps show which places are like it: red alike, blue opposite.",
+    ),
     controls(size.box, rule.box, centred.box),
-    walkable("vt-maps", label, keys, ...maps.map(({ box }) => box)),
+    all,
     make("p", { class: "vt-legend" }, "opposite −1 ", bar, " +1 alike"),
     line,
     region("Lengths of the rows", "vt-scroll", lengths),

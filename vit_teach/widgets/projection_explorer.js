@@ -347,8 +347,13 @@ function build(state, el) {
     titled("The answer at every place; dots: a patch begins", pictures.answers.box),
     titled(`What a stride of ${P} keeps: a number for each patch`, pictures.kept.box),
   ];
+  markFirst(pictures.picture.box, "point here");
+  const first = firstStep(
+    "Point at a patch",
+    `Its ${3 * each} products and their sum stand below.`,
+  );
   const boxes = Object.values(settings).map(({ box }) => box);
-  const top = [controls(...boxes), make("div", { class: "vt-trio" }, ...trio), scale, line];
+  const top = [first, controls(...boxes), make("div", { class: "vt-trio" }, ...trio), scale, line];
   mount(el, "Projection explorer", ...top, board, total, said, more);
   return { ...settings, ...pictures, ...products, scale, status: line, total, said, more, table };
 }

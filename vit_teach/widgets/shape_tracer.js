@@ -314,7 +314,7 @@ function showTotals({ model, parts }, config) {
   const size = `${image[0]} pixels, patches of ${patch[0]}`;
   parts.status.textContent =
     `${model.get("preset")}, ${size}: ${count(tokens)} tokens of ${dim} numbers, ` +
-    `${count(parameters)} parameters, ${inMacs(macs)}. Open a part to see its steps.`;
+    `${count(parameters)} parameters, ${inMacs(macs)}.`;
 }
 
 function build(state, el) {
@@ -334,7 +334,11 @@ function build(state, el) {
   const flow = make("ol", { class: "vt-flow", onkeydown: (event) => onKey(state, event) });
   const letters = make("p", { class: "vt-note" }, LETTERS);
   const top = [controls(kind.box, ...boxes, back), note, counts, line];
-  mount(el, "Shape tracer", ...top, flow, letters);
+  const first = firstStep(
+    "Open a part",
+    "Its steps, shapes and costs unfold; another model changes all.",
+  );
+  mount(el, "Shape tracer", first, ...top, flow, letters);
   return { kind, fields, note, counts, flow, status: line };
 }
 

@@ -82,6 +82,25 @@
     };
   };
 
+  // A link in the text that sets a widget: <a href="#section" data-vt-set="patch_explorer patch_size=8">.
+  // Without a script, and in Jupyter, it leads to the section of the widget.
+  const mounted = new Map(); // a widget's figure -> its model
+  const set = (event) => {
+    const link = event.target.closest?.("a[data-vt-set]");
+    const [name, ...pairs] = link?.dataset.vtSet.split(" ") ?? [];
+    const figure = [...mounted.keys()].find((one) => one.dataset.vtModule === name);
+    if (!figure) return;
+    event.preventDefault();
+    for (const pair of pairs) {
+      const [key, value] = pair.split("=");
+      mounted.get(figure).set(key, JSON.parse(value));
+    }
+    mounted.get(figure).save_changes();
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    figure.scrollIntoView({ block: "nearest", behavior: still ? "instant" : "smooth" });
+  };
+  document.addEventListener("click", set);
+
   const mount = async (figure) => {
     const el = document.createElement("div");
     try {
@@ -91,6 +110,7 @@
       await widget.initialize?.({ model });
       await widget.render({ model, el });
       figure.querySelector(".vt-fallback").hidden = true;
+      mounted.set(figure, model);
     } catch (error) {
       el.remove(); // the description and the picture stay
       console.error(`The widget ${figure.dataset.vtModule} does not start:`, error);
