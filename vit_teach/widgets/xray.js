@@ -7,7 +7,7 @@
 // reader looks at (view, stage, block, head, token, hover), and `parts`, the elements that change.
 
 const INVITE =
-  "A Vision Transformer says what is in a picture. Move over the picture to see where a patch looks, " +
+  "A Vision Transformer says what is in a picture. Point at a patch and see where it looks, " +
   "change the picture, or let eight steps lead you from the patches to the answer.";
 
 // --- What the page brings ------------------------------------------------------------------------
@@ -147,6 +147,8 @@ function showAnswers({ about: { classes }, run, before, parts }) {
   const table = make("table", { class: "vt-table vt-answers" });
   const titles = ["class", "", "probability", changed ? "before" : "score"];
   const [best, was] = [run, before].map(({ probabilities }) => classes[order(probabilities, 1)[0]]);
+  const sure = percent(run.probabilities[order(run.probabilities, 1)[0]]);
+  parts.verdict.textContent = `The model says: ${best}, ${sure}. Point at a patch:`;
   const caption = `It is: ${best}${changed ? ` (before: ${was})` : ""}`;
   parts.answers.replaceChildren(fillTable(table, titles, rows, caption));
 }
@@ -273,19 +275,21 @@ function build(state, el) {
   );
   const view = make("div", { class: "vt-view" });
   const views = { class: "vt-buttons vt-views", role: "group", "aria-label": "Views" };
+  const verdict = heading();
   const board = make(
     "div",
     { class: "vt-board" },
-    titled("What the model reads: point at a patch", picture.box, picture.caption, lit.box),
+    make("div", {}, verdict, picture.box, picture.caption, lit.box),
+    make("div", {}, make("div", views, ...Object.values(tabs)), view),
     titled("What it says", answers),
     edits.box,
-    make("div", {}, make("div", views, ...Object.values(tabs)), view),
   );
   const note = make("p", { class: "vt-note" }, NOTE);
   const inside = [guide.box, pictures, status, flow.box, board, rest, note];
   const frame = mount(el, "ViT X-ray", ...inside);
   dropZone(frame, (file) => takeFile(state, file));
-  return { frame, opener, tiles, status, picture, lit, answers, guide, edits, flow, tabs, view };
+  const shown = { picture, verdict, lit, answers, guide, edits, flow, tabs, view };
+  return { frame, opener, tiles, status, ...shown };
 }
 
 // --- Starting ------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ const GUIDE = [
     look: () => ({ view: "heads", block: 0, head: 0 }),
     text: () =>
       "The ringed patch asks the others, and the picture stays bright where head 1 of block 1 looks " +
-      "for an answer. Move over the picture: each patch looks elsewhere.",
+      "for an answer. Point at other patches: each looks elsewhere.",
   },
   {
     title: "Many heads",

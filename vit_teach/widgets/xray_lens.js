@@ -46,8 +46,8 @@ function lensTable(state, levels) {
     return tableRow({}, button, ...cells);
   });
   const table = make("table", { class: "vt-table vt-forms" });
-  const titles = ["class", ...levels.map((_, level) => levelName(level))];
-  const caption = "The classifier after each block, in % (the leader is bold)";
+  const titles = ["class", "start", ...levels.slice(1).map((_, i) => String(i + 1))];
+  const caption = "What the classifier says after each block, in % (the leader in bold)";
   return fillTable(table, titles, rows, caption);
 }
 
