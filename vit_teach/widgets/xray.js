@@ -206,7 +206,7 @@ function buildFlow(state) {
     return button;
   };
   const blocks = Array.from({ length: state.about.config.depth }, (_, i) => {
-    const button = makeButton(i + 1, () => choose(state, { block: i, ...aside(state, i) }));
+    const button = makeButton(i + 1, () => choose(state, { block: i }));
     return furnish(button, { class: "vt-block", "aria-label": `Block ${i + 1}` });
   });
   const strip = { class: "vt-buttons vt-strip", role: "group", "aria-label": "Blocks" };
@@ -219,9 +219,6 @@ function buildFlow(state) {
   );
   return { box, stages, blocks };
 }
-
-// From the numbers of a stage outside the blocks, a block's button leads to its attention.
-const aside = ({ view, stage }, i) => (view === "numbers" ? { stage: inBlock(stage, i) } : {});
 
 // After another model came: what is laid out by its sizes.
 function adopt(state) {
@@ -296,7 +293,7 @@ function build(state, el) {
 
 const TOUCHES = ["pointerover", "pointerdown", "keydown", "focusin"];
 
-// The first touch loads the model; so does a reader who scrolls until the widget is half in sight.
+// The first touch loads the model; so does a reader who scrolls until the picture is in sight.
 function awaitReader(state) {
   const { frame } = state.parts;
   const touched = () => start(state);

@@ -75,7 +75,7 @@ function buildEdit(state) {
     edit(state, { shuffle: (state.edit.shuffle % ORDERS) + 1 }),
   );
   const back = makeButton("Undo", () => undo(state));
-  const reset = makeButton("As it came", () => edit(state, PLAIN));
+  const reset = makeButton("As it came", () => isPlain(state.edit) || edit(state, PLAIN));
   const far = { min: -16, max: 16, step: 1 };
   const pixels = (n) => `${n} px`;
   const slide = (name) => (value) => edit(state, { [name]: value }, true);
@@ -102,8 +102,8 @@ function showEdit(state) {
   const { edit: now } = state;
   brush.setAttribute("aria-pressed", String(state.brush));
   turn.hidden = size[0] !== size[1];
-  back.disabled = !state.undo.length;
-  reset.disabled = isPlain(now);
+  allow(back, state.undo.length > 0);
+  allow(reset, !isPlain(now));
   furnish(right.input, { min: -(size[1] >> 1), max: size[1] >> 1 });
   furnish(down.input, { min: -(size[0] >> 1), max: size[0] >> 1 });
   right.set(now.right);

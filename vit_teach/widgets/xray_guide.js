@@ -99,8 +99,8 @@ function showGuide(state) {
   const { back, next, words } = state.parts.guide;
   const { step, about } = state;
   back.hidden = step === null;
-  back.disabled = step === 0;
-  next.disabled = step === GUIDE.length - 1;
+  allow(back, step !== 0);
+  allow(next, step !== GUIDE.length - 1);
   next.textContent = step === null ? "Start the guide" : "Next →";
   const name = step === null ? null : `${step + 1} of ${GUIDE.length} · ${GUIDE[step].title}. `;
   const text = step === null ? INVITE : GUIDE[step].text(about.config);

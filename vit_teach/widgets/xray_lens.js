@@ -76,7 +76,6 @@ function showLens(state) {
   const { about, run, parts, block } = state;
   const levels = run.lens.map(({ pooled }) => softmax(pooled));
   const k = lensClass(state);
-  const had = parts.view.contains(document.activeElement) && document.activeElement.textContent;
   const exact = about.config.pool === "mean" && !about.config.fc_norm;
   const words = statusLine();
   const map = lensMap(state, block + 1, k);
@@ -85,13 +84,12 @@ function showLens(state) {
     `After block ${block + 1}: ${about.classes[k]} ${percent(levels[block + 1][k])} in the whole ` +
     `picture` +
     (map && patch >= 0 ? `, ${percent(map[patch])} in ${whose(state, asking(state))} alone.` : ".");
-  parts.view.replaceChildren(
+  refill(
+    parts.view,
     heading("How the answer forms, block by block"),
     region("The classifier after each block", "vt-scroll", lensTable(state, levels)),
     ...lensMaps(state, k),
     words,
     make("p", { class: "vt-note" }, LENS_NOTE + (exact ? AVERAGE_NOTE : "")),
   );
-  const again = [...parts.view.querySelectorAll("button")].find((b) => b.textContent === had);
-  again?.focus();
 }

@@ -122,7 +122,8 @@ function showAttention(state, { shape: [H, T], data }) {
     return make("div", {}, canvas, pick);
   });
   const { picture, words } = state.parts.figures;
-  picture.replaceChildren(
+  refill(
+    picture,
     heading("Where this token looks: the redder, the more. Each map has its own scale."),
     make("div", { class: "vt-maps" }, ...maps),
   );

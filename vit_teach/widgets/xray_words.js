@@ -37,3 +37,14 @@ function tokenName(state, token) {
 }
 const whose = (state, token) =>
   place(state, token) ? `the patch in ${tokenName(state, token)}` : "the class token";
+
+// A button that can do nothing now; it keeps the focus, which the attribute "disabled" would take.
+const allow = (button, can) => button.setAttribute("aria-disabled", String(!can));
+
+// Fills a box anew; a button in it that has the focus keeps it.
+function refill(box, ...children) {
+  const had = box.contains(document.activeElement) ? document.activeElement.textContent : null;
+  box.replaceChildren(...children);
+  const again = [...box.querySelectorAll("button")].find((button) => button.textContent === had);
+  again?.focus({ preventScroll: true });
+}
