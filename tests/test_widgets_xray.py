@@ -460,7 +460,7 @@ def test_the_way_through_the_model_opens_its_parts(page):
         "block 4, head 2"
     )
     parts = {"Picture": "picture", "Patches": "patch_embed", "Tokens": "tokens",
-             "Normalised": "norm", "Pooled": "pooled", "Scores": "logits"}  # fmt: skip
+             "Pooled": "pooled", "Scores": "logits"}  # fmt: skip
     for name, stage in parts.items():
         way.get_by_role("button", name=name).click()
         assert page.locator("select").input_value() == stage

@@ -141,14 +141,14 @@ function showAnswers({ about: { classes }, run, before, parts }) {
     const [now, then] = [run.probabilities[k], before.probabilities[k]];
     const bars = make("td", {}, bar(now, "vt-bar"));
     if (changed) bars.append(bar(then, "vt-bar vt-then"));
-    const cells = [percent(now), changed ? percent(then) : short(run.logits[k])];
+    const cells = [percent(now), changed ? percent(then) : run.logits[k].toFixed(2)];
     return tableRow({}, classes[k], bars, ...cells.map((cell) => make("td", {}, cell)));
   });
   const table = make("table", { class: "vt-table vt-answers" });
   const titles = ["class", "", "probability", changed ? "before" : "score"];
   const [best, was] = [run, before].map(({ probabilities }) => classes[order(probabilities, 1)[0]]);
   const sure = percent(run.probabilities[order(run.probabilities, 1)[0]]);
-  parts.verdict.textContent = `The model says: ${best}, ${sure}. Point at a patch:`;
+  parts.verdict.textContent = `The model says: ${best}, ${sure}`;
   const caption = `It is: ${best}${changed ? ` (before: ${was})` : ""}`;
   parts.answers.replaceChildren(fillTable(table, titles, rows, caption));
 }
@@ -191,7 +191,7 @@ function buildPicture(state) {
 }
 
 const INPUT_STAGES = { picture: "Picture", patch_embed: "Patches", tokens: "Tokens" };
-const OUTPUT_STAGES = { norm: "Normalised", pooled: "Pooled", logits: "Scores" };
+const OUTPUT_STAGES = { pooled: "Pooled", logits: "Scores" };
 
 // The whole model as one line, from the picture to the scores: press a part to look into it.
 function buildFlow(state) {
@@ -248,8 +248,8 @@ function buildSources(state) {
   const link = makeButton("Copy link", () => copyLink(state));
   link.hidden = !hasAddress();
   const group = { class: "vt-buttons", role: "group", "aria-label": "Pictures" };
-  const pictures = make("div", group, ...tiles, ...picker, camera);
-  const rest = make("div", { class: "vt-buttons" }, opener, ...weights, link);
+  const pictures = make("div", group, ...tiles);
+  const rest = make("div", { class: "vt-buttons" }, ...picker, camera, opener, ...weights, link);
   return { opener, tiles, pictures, rest };
 }
 
@@ -282,7 +282,7 @@ function build(state, el) {
     edits.box,
   );
   const note = make("p", { class: "vt-note" }, NOTE);
-  const inside = [guide.box, pictures, status, flow.box, board, rest, note];
+  const inside = [guide.box, pictures, flow.box, board, status, rest, note];
   const frame = mount(el, "ViT X-ray", ...inside);
   dropZone(frame, (file) => takeFile(state, file));
   const shown = { picture, verdict, lit, answers, guide, edits, flow, tabs, view };
