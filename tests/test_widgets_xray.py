@@ -80,7 +80,7 @@ def press(page, name):
 
 def figures(page, stage):
     """Every number of a stage."""
-    press(page, "Every number")
+    press(page, "Numbers")
     page.locator("select").select_option(stage)
 
 

@@ -16,7 +16,7 @@ from vit_teach.data.pictures import fit
 
 PATIENCE = 180_000  # milliseconds: other work may share the machine
 NAME = "cifar-vit-20min"
-VIEWS = ["Where it looks", "How the answer forms", "Every number"]
+VIEWS = ["Where it looks", "How the answer forms", "Numbers"]
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
@@ -88,7 +88,7 @@ class Visit:
         self.widget.locator(".vt-view .vt-control", has_text=name).locator("input").fill(value)
 
     def stage(self, name):
-        self.widget.get_by_role("button", name="Every number").click()
+        self.widget.get_by_role("button", name="Numbers").click()
         self.widget.locator("select").select_option(name)
 
 

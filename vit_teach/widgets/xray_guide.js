@@ -1,6 +1,6 @@
 // The guide in eight steps, and links to what is shown. A part of the X-ray, see xray.js.
 
-const VIEWS = { heads: "Where it looks", lens: "How the answer forms", numbers: "Every number" };
+const VIEWS = { heads: "Where it looks", lens: "How the answer forms", numbers: "Numbers" };
 
 // Each step: what it is called, what it shows (of a model's sizes), and what to look at.
 const GUIDE = [
