@@ -111,7 +111,9 @@ def pixels(page, selector, nth=0):
 
 def patch_point(page, row, column):
     """Where a patch of the picture is on the screen, rows and columns from 0."""
-    box = page.locator(".vt-xray-picture").bounding_box()
+    picture = page.locator(".vt-xray-picture")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
     return box["x"] + box["width"] * (column + 0.5) / 8, box["y"] + box["height"] * (row + 0.5) / 8
 
 

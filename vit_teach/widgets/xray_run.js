@@ -79,11 +79,12 @@ function start(state) {
   if (state.started) return;
   state.started = true;
   const { source, name } = state.samples[state.last.sample];
-  queue(state, name, () => show(state, source, name, true));
+  queue(state, name, () => show(state, source, name, null));
 }
 
 // A source is the data address of a sample or a Blob. It goes to the engine, and its pixels are not kept.
-async function show(state, source, title, keepsEdit = false) {
+// `old` is the edit of the picture before: it is forgotten, but not one made since.
+async function show(state, source, title, old) {
   await ready(state);
   const { engine, about } = state;
   say(state, `${title}: the model runs …`);
@@ -100,32 +101,35 @@ async function show(state, source, title, keepsEdit = false) {
   const { width, height } = state.run;
   const sample = state.samples.findIndex((one) => one.source === source);
   state.last = { source, name: title, sample: sample < 0 ? null : sample };
-  if (!keepsEdit) forgetEdits(state);
+  if (state.edit === old) forgetEdits(state);
   update(state);
   const took = `read and resized in ${rest} ms, one pass ${pass} ms`;
   say(state, `${state.title}. ${title}: ${width} × ${height} pixels, ${took}.`);
 }
 
-function takeSample(state, { source, name }) {
+// The reader chose a picture: one of the samples, a file, or what a function finds out.
+function take(state, name, find) {
+  const { edit: old } = state;
   state.started = true;
-  return queue(state, name, () => show(state, source, name));
+  return queue(state, name, async () => {
+    const [source, title] = await find();
+    await show(state, source, title, old);
+  });
 }
+const takeSample = (state, { source, name }) => take(state, name, () => [source, name]);
 const takePicture = (state, file) => {
-  state.started = true;
   const name = file.name || "your picture";
-  return queue(state, name, () => show(state, file, name));
+  return take(state, name, () => [file, name]);
 };
 const takePhotograph = (state) =>
-  queue(state, "camera", async () => {
+  take(state, "camera", async () => {
     await startEngine(state);
-    await show(state, await state.tools.photograph(), "your photograph");
+    return [await state.tools.photograph(), "your photograph"];
   });
-function takeModel(state, file) {
-  state.started = true;
-  return queue(state, file.name, async () => {
+const takeModel = (state, file) =>
+  take(state, file.name, async () => {
     await load(state, file, file.name);
-    await show(state, state.last.source, state.last.name);
+    return [state.last.source, state.last.name];
   });
-}
 const takeFile = (state, file) =>
   (file.name.endsWith(".safetensors") ? takeModel : takePicture)(state, file);
