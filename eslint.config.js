@@ -35,10 +35,15 @@ function joined(file, before, after) {
 
 const inFolder = (folder) => (name) => `${WIDGETS}/${folder}${name}.js`;
 const SHARED = ["common", "pictures"].map(inFolder("shared/"));
-const ENGINE = ["files", "vit", "resize", "decode", "worker", "stages"].map(inFolder("engine/"));
+const ENGINE_PARTS = ["files", "vit", "readings", "resize", "edit", "decode", "worker"];
+const ENGINE = ENGINE_PARTS.map(inFolder("engine/"));
 const EACH = readdirSync(new URL(WIDGETS, import.meta.url))
   .filter((name) => name.endsWith(".js"))
   .map((name) => `${WIDGETS}/${name}`);
+
+// A large widget has parts, NAME_*.js beside NAME.js: each may use what the others define.
+const partOf = (file) => file.replace(/(xray)_\w+\.js$/, "$1.js");
+const siblings = (file) => EACH.filter((other) => other !== file && partOf(other) === partOf(file));
 
 const style = {
   "max-lines-per-function": ["error", { max: 50 }],
@@ -56,7 +61,7 @@ export default [
     languageOptions: { globals: globals.browser, sourceType: "module" },
   },
   ...SHARED.map((file, i) => joined(file, SHARED.slice(0, i), [...SHARED.slice(i + 1), ...EACH])),
-  ...EACH.map((file) => joined(file, SHARED, [])),
+  ...EACH.map((file) => joined(file, [...SHARED, ...siblings(file)], siblings(file))),
   ...ENGINE.map((file, i) => joined(file, ENGINE.slice(0, i), ENGINE.slice(i + 1))),
   {
     // Scripts of a page, not modules. Plotly and Sphinx come from their own.

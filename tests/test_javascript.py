@@ -15,6 +15,7 @@ SCRIPTS = sorted([*WIDGETS.rglob("*.js"), *(ROOT / "book" / "_ext" / "static").g
 ESLINT = ROOT / "node_modules" / "eslint" / "bin" / "eslint.js"
 LONGEST_LINE = 110
 LARGEST_MODULE = 25_000  # bytes
+LARGEST_OF_A_PAGE = 60_000  # of the X-ray, which has a page of its own and parts of this kind
 # A name that a file defines at its top level.
 DEFINED = re.compile(r"^(?:export )?(?:async )?(?:function\*?|const|let) (\w+)", re.MULTILINE)
 
@@ -38,7 +39,8 @@ def test_a_long_line_is_found():
 
 @pytest.mark.parametrize("name", base.modules())
 def test_every_module_is_small_as_a_page_gets_it(name):
-    assert len(base.module_source(name).encode()) < LARGEST_MODULE
+    limit = LARGEST_OF_A_PAGE if name == "xray" else LARGEST_MODULE
+    assert len(base.module_source(name).encode()) < limit
 
 
 def test_a_module_is_the_shared_files_and_its_own_without_lines_of_comment():
@@ -49,8 +51,13 @@ def test_a_module_is_the_shared_files_and_its_own_without_lines_of_comment():
         assert not re.search(r"^\s*//", source, re.MULTILINE)
         kept = [
             line
-            for path in ("shared/common.js", "shared/pictures.js", f"{name}.js")
-            for line in (WIDGETS / path).read_text("utf-8").splitlines()
+            for path in (
+                WIDGETS / "shared/common.js",
+                WIDGETS / "shared/pictures.js",
+                *sorted(WIDGETS.glob(f"{name}_*.js")),
+                WIDGETS / f"{name}.js",
+            )  # fmt: skip
+            for line in path.read_text("utf-8").splitlines()
             if line.strip() and not line.lstrip().startswith("//")
         ]
         assert [line for line in source.splitlines() if line.strip()] == kept

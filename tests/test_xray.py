@@ -774,3 +774,160 @@ WRONG_FILES = {
 def test_a_wrong_file_is_named_in_a_humans_words(name, page):
     data, message = WRONG_FILES[name]
     assert message in error(page, "V.modelFromFile(bytesOf(given).buffer)", b64(data))
+
+
+# What is read off a run
+
+
+def read(page, image):
+    """{ lens, rollout } of one normalised image, as nested lists of tensors."""
+    found = page.evaluate(
+        """(text) => {
+          const { lens, rollout } = V.readings(model, V.forward(model, floatsOf(text)).out);
+          const levels = lens.map(({ pooled, tokens }) =>
+            ({ pooled: textOf(pooled), tokens: tokens && textOf(tokens) }));
+          return { lens: levels, rollout: rollout.map(textOf) };
+        }""",
+        numbers(image),
+    )
+    return found["lens"], found["rollout"]
+
+
+LENSES = ["class token", "sincos2d, class token averaged out", "fc_norm, sides unequal"]
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_the_lens_is_the_models_own_classifier(name, page, tmp_path):
+    config = vt.ViTConfig(**{"depth": 3, "num_classes": 5, **CONFIGS[name]})
+    model = randomise(vt.VisionTransformer(config)).eval()
+    open_model(page, vt.weights.save(model, tmp_path / "model.safetensors"))
+    shape = (1, config.in_channels, *config.image_size)
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        logits, out = model(image, intermediates=True)
+        levels = [out["tokens"], *(out[f"blocks.{i}"] for i in range(3))]
+        pooled = [model.head(model.fc_norm(model.pool(model.norm(x))))[0] for x in levels]
+        tokens = [model.head(model.fc_norm(model.norm(x)))[0] for x in levels]
+    lens, _ = read(page, image[0])
+    assert len(lens) == 4
+    for i, level in enumerate(lens):
+        torch.testing.assert_close(floats(level["pooled"]), pooled[i], rtol=1e-4, atol=5e-5)
+        found = floats(level["tokens"], tokens[i].shape)
+        torch.testing.assert_close(found, tokens[i], rtol=1e-4, atol=5e-5)
+    torch.testing.assert_close(floats(lens[-1]["pooled"]), logits[0], rtol=1e-4, atol=5e-5)
+
+
+def test_after_the_last_block_the_patches_scores_average_to_the_answer(page, shipped):
+    open_model(page, SHIPPED)
+    lens, _ = read(page, vt.data.normalise(crops(1, 32))[0])
+    mean = floats(lens[-1]["tokens"], (64, 10)).mean(dim=0)
+    torch.testing.assert_close(mean, floats(lens[-1]["pooled"]), rtol=0, atol=5e-5)
+
+
+def test_many_classes_have_no_scores_of_single_tokens(page, tmp_path):
+    config = vt.ViTConfig(
+        image_size=32, patch_size=1, embed_dim=8, depth=1, num_heads=1, num_classes=1000
+    )
+    model = vt.VisionTransformer(config).eval()
+    open_model(page, vt.weights.save(model, tmp_path / "model.safetensors"))
+    lens, _ = read(page, torch.zeros(3, 32, 32))
+    assert [level["tokens"] for level in lens] == [None, None]
+
+
+def test_rollout_is_that_of_the_package(page, shipped):
+    open_model(page, SHIPPED)
+    image = vt.data.normalise(crops(1, 32, seed=4))
+    weights = vt.probe.attention.collect(shipped, image)[0]  # (L, H, T, T)
+    _, found = read(page, image[0])
+    for block in range(6):
+        expected = vt.probe.attention.rollout(weights[: block + 1])
+        torch.testing.assert_close(floats(found[block], (64, 64)), expected, rtol=0, atol=1e-6)
+
+
+# A changed picture
+
+
+def change(page, pixels, **edit):
+    """The bytes of a uint8 picture (3, H, W) after an edit by the page."""
+    text = page.evaluate(
+        """([text, edit]) => textOf(V.edited(bytesOf(text), { config: model.config,
+          ...V.colourConstants(model) }, { ...V.NO_EDIT, ...edit }))""",
+        [b64(pixels.tobytes()), edit],
+    )
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(pixels.shape)
+
+
+@pytest.fixture(scope="module")
+def tile(page, shipped):
+    open_model(page, SHIPPED)
+    return crops(1, 32, seed=8)[0].numpy()
+
+
+def test_a_turned_and_a_shifted_picture(page, tile):
+    open_model(page, SHIPPED)
+    assert (change(page, tile) == tile).all()
+    for turn in range(4):
+        assert (change(page, tile, turn=turn) == np.rot90(tile, -turn, (1, 2))).all()
+    for right, down in ((3, 0), (0, 5), (-7, 31), (16, -16)):
+        expected = np.roll(tile, (down, right), (1, 2))
+        assert (change(page, tile, right=right, down=down) == expected).all()
+
+
+def patches_of(picture):
+    return picture.reshape(3, 8, 4, 8, 4).transpose(1, 3, 0, 2, 4).reshape(64, 48)
+
+
+def test_shuffled_patches_are_the_same_patches(page, tile):
+    before = patches_of(tile)
+    orders = []
+    for number in (1, 2):
+        after = patches_of(change(page, tile, shuffle=number))
+        assert sorted(map(bytes, after)) == sorted(map(bytes, before))
+        orders.append(after.tobytes())
+    assert len({before.tobytes(), *orders}) == 3  # another number, another order
+    assert patches_of(change(page, tile, shuffle=2)).tobytes() == orders[1]  # and always the same
+
+
+def test_a_covered_patch_has_the_mean_colour(page, tile):
+    before, after = patches_of(tile), patches_of(change(page, tile, cover=[0, 37]))
+    assert (np.delete(after, [0, 37], 0) == np.delete(before, [0, 37], 0)).all()
+    mean = np.repeat(np.round(255 * np.array(vt.data.MEAN)), 16)
+    assert (after[0] == mean).all() and (after[37] == mean).all()
+
+
+def test_noise_has_the_strength_that_is_asked(page, tile):
+    grey = np.full_like(tile, 128)
+    noise = change(page, grey, noise=20).astype(float) - 128
+    assert abs(noise.mean()) < 1 and abs(noise.std() - 20) < 1
+    assert 0.27 < (abs(noise) < 8).mean() < 0.31  # normal: 0.29 within 7.5, a byte is rounded
+    assert change(page, np.full_like(tile, 255), noise=90).max() == 255  # no byte turns over
+
+
+def test_changes_are_made_in_one_order(page, tile):
+    both = change(page, tile, turn=1, right=4, cover=[9])
+    step = change(page, change(page, change(page, tile, turn=1), right=4), cover=[9])
+    assert (both == step).all()
+
+
+def test_what_is_no_square_is_not_turned(page, tmp_path):
+    config = vt.ViTConfig(image_size=(4, 8), patch_size=4, embed_dim=4, depth=1, num_heads=1)
+    model = vt.VisionTransformer(config).eval()
+    open_model(page, vt.weights.save(model, tmp_path / "model.safetensors"))
+    with pytest.raises(Exception, match="4 x 8 pixels cannot be turned"):
+        change(page, np.zeros((3, 4, 8), np.uint8), turn=1)
+
+
+def test_a_run_carries_its_readings(page, shipped):
+    open_model(page, SHIPPED)
+    found = page.evaluate(
+        """async () => {
+          const engine = await V.openEngine({ source });
+          const pixels = new Float32Array(3072);
+          await engine.load(model_file());
+          const { lens, rollout, logits } = await engine.run({ pixels });
+          engine.close();
+          return [lens.length, rollout.length, lens[6].tokens.length,
+            Math.max(...lens[6].pooled.map((x, i) => Math.abs(x - logits[i])))];
+        }""".replace("model_file()", f"'{b64(SHIPPED.read_bytes())}'")
+    )
+    assert found[:3] == [7, 6, 640] and found[3] < 1e-5

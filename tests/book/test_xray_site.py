@@ -16,13 +16,14 @@ from vit_teach.data.pictures import fit
 
 PATIENCE = 180_000  # milliseconds: other work may share the machine
 NAME = "cifar-vit-20min"
+VIEWS = ["Where it looks", "How the answer forms", "Numbers"]
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
 class Visit:
     """The page with its widget, and all that it asked for or complained about."""
 
-    def __init__(self, context, base):
+    def __init__(self, context, base, state=""):
         self.page = context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.page.set_viewport_size({"width": 1280, "height": 1000})
@@ -30,7 +31,7 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", self.hear)
-        self.page.goto(f"{base}book/xray.html")
+        self.page.goto(f"{base}book/xray.html{state}")
         self.page.wait_for_selector("figure.vt-widget[data-ready]")
 
     @property
@@ -78,15 +79,16 @@ class Visit:
         return {name: float(share.rstrip(" %")) / 100 for name, share in cells}
 
     def words(self):
-        return self.widget.locator(".vt-view + [aria-live]").inner_text()
+        return self.widget.locator(".vt-view [aria-live]").inner_text()
 
     def numbers(self):
         return [float(text) for text in self.widget.locator(".vt-numbers p").inner_text().split()]
 
     def slide(self, name, value):
-        self.widget.locator(".vt-control", has_text=name).locator("input").fill(value)
+        self.widget.locator(".vt-view .vt-control", has_text=name).locator("input").fill(value)
 
     def stage(self, name):
+        self.widget.get_by_role("button", name="Numbers").click()
         self.widget.locator("select").select_option(name)
 
 
@@ -137,11 +139,55 @@ def agree(visit, model, picture):
 def test_nothing_is_loaded_before_it_is_asked_for(browser, site_url):
     context = browser.new_context()
     visit = Visit(context, site_url)
+    visit.page.wait_for_timeout(500)
     assert not any(".data.js" in url for url in visit.requests)
     assert "1.6 MB" in visit.widget.get_by_role("button", name="Load the model").inner_text()
+    assert max(visit.probabilities().values()) > 0.9  # and yet there is an answer
     visit.open_model()
     assert sum(".data.js" in url for url in visit.requests) == 2  # the engine, the weights
     context.close()
+
+
+def test_without_scripts_there_is_an_answer(browser, site_url):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{site_url}book/xray.html")
+        shown = page.locator("figure.vt-widget .vt-fallback")
+        assert "airplane, 96.4%" in shown.inner_text()
+        assert shown.locator("img").count() == 2 and shown.locator(".vt-bar").count() == 5
+        assert page.locator("figure.vt-widget").bounding_box()["height"] < 900  # no empty room
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_a_link_to_a_state_opens_it(scheme, browser, site, site_url, model):
+    base = site_url if scheme == "http" else site.as_uri() + "/"
+    with browser.new_context() as context:
+        visit = Visit(context, base, "#xray=2&view=numbers&stage=blocks.2.mlp&token=9&turn=1")
+        visit.until("is changed")
+        assert "row 2, column 2" in visit.words()
+        assert visit.widget.locator("select").input_value() == "blocks.2.mlp"
+        place = visit.widget.bounding_box()["y"]
+        assert -200 < place < 200  # the page is scrolled to it
+        visit.widget.get_by_role("button", name="Start the guide").click()
+        assert visit.page.url.endswith("xray.html#xray=2&step=1")
+        visit.widget.get_by_role("button", name="Copy link").click()
+        visit.until("The link to what you see")
+        asked = "#xray=2&view=numbers&block=3&head=2&token=9&stage=picture&turn=1"
+        assert visit.page.url.endswith(asked)
+        assert visit.problems == []
+
+
+def test_the_links_in_the_text_lead_to_states(browser, site_url):
+    with browser.new_context() as context:
+        visit = Visit(context, site_url)
+        links = visit.page.locator("article a[href^='#xray=']")
+        assert links.count() == 2
+        links.nth(0).click()
+        visit.until("drawn ship: ")
+        assert visit.words().startswith("After block 5: ship")
+        links.nth(1).click()
+        visit.until("is changed")
+        assert "In block 2, head 2" in visit.words()
 
 
 def test_from_a_file_too(browser, site, model):
@@ -296,6 +342,7 @@ def test_another_model_runs(visit, tmp_path):
     theirs, _ = expected(model.eval(), Image.fromarray(pixels))
     shares = visit.probabilities()
     assert set(shares) == {"a", "b", "c"}
+    assert visit.widget.locator(".vt-tile").count() == 2 * 5  # laid out anew: blocks, heads
     for name, share in zip("abc", theirs.tolist(), strict=True):
         assert abs(shares[name] - share) < 2e-3
     visit.slide("Token", "0")
@@ -346,7 +393,6 @@ def test_the_page_is_never_held_up_for_long(browser, site_url):
 
 
 def test_no_violation_and_no_overflow_while_it_runs(visit, axe_source):
-    visit.stage("blocks.0.attn.weights")
     page = visit.page
     page.evaluate(axe_source)
     page.add_style_tag(content="* { transition: none !important }")
@@ -356,8 +402,10 @@ def test_no_violation_and_no_overflow_while_it_runs(visit, axe_source):
         page.set_viewport_size({"width": width, "height": 1000})
         page.wait_for_function(f"document.documentElement.dataset.theme == '{theme}'")
         page.wait_for_timeout(300)
-        found = page.evaluate("(options) => axe.run('.vt-live', options)", options)
-        assert [v["id"] for v in found["violations"]] == [], (theme, width)
-        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert page.evaluate(wide) == 0, (theme, width)
-        assert page.evaluate(STICK_OUT) == [], (theme, width)
+        for view in VIEWS:
+            visit.widget.get_by_role("button", name=view).click()
+            found = page.evaluate("(options) => axe.run('.vt-live', options)", options)
+            assert [v["id"] for v in found["violations"]] == [], (theme, width, view)
+            wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(wide) == 0, (theme, width, view)
+            assert page.evaluate(STICK_OUT) == [], (theme, width, view)

@@ -4,21 +4,32 @@ The page ViT X-ray.
 """
 
 import base64
+import io
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import traitlets
 from PIL import Image, ImageDraw
+from torch import Tensor
 
-from ..data.pictures import photograph
+from ..cost import macs, parameters
+from ..data.imageset import normalise
+from ..data.pictures import fit, photograph
 from ..paths import WEIGHTS
-from ..weights.files import read_metadata
-from .shared.base import FOLDER, BookWidget, data_uri, require
+from ..probe.attention import rollout
+from ..vit.model import VisionTransformer, ViTConfig
+from ..weights import normalisation_of
+from ..weights.files import load, read_metadata
+from .attention_explorer import quantise
+from .shared.base import FOLDER, BookWidget, data_uri, red_blue, require
 
 LIMIT = 4_000_000  # bytes of weights that a page may load
 SIDE = 96  # pixels of a sample
+OPENS_WITH = (1, 1)  # block and head, from 0
 Colour = tuple[int, int, int]
-ENGINE = ("files", "vit", "resize", "decode", "worker", "stages")  # each uses those before it
+ENGINE = ("files", "vit", "readings", "resize", "edit", "decode", "worker")  # in this order
 
 
 def engine_source() -> str:
@@ -127,12 +138,70 @@ def _packed(picture: Any) -> str:
     return data_uri(np.asarray(picture))
 
 
+def _sizes(config: ViTConfig) -> dict[str, Any]:
+    """A configuration as the engine tells it: with the sizes that follow from it."""
+    sizes = ("grid_size", "num_patches", "num_tokens", "head_dim", "mlp_dim")
+    return {**asdict(config), **{name: getattr(config, name) for name in sizes}}
+
+
+def _lens(model: VisionTransformer, out: dict[str, Tensor]) -> Tensor:
+    """The classifier applied before the first block and after each: (L + 1, K)."""
+    levels = [out["tokens"], *(out[f"blocks.{i}"] for i in range(model.config.depth))]
+    return torch.cat([model.head(model.fc_norm(model.pool(model.norm(x)))) for x in levels])
+
+
+def _maps(weights: Tensor, token: int) -> Tensor:
+    """Where one token looks: weights (L, H, T, T) to (L, H + 1, T), rollout after the heads."""
+    rolled = [rollout(weights[: block + 1])[token] for block in range(len(weights))]
+    return torch.cat([weights[:, :, token], torch.stack(rolled)[:, None]], dim=1)
+
+
+def answer(path: Path, source: str, block: int, head: int) -> dict[str, Any]:
+    """What a model says of a picture, as a page can carry it: about 10 kB for JSON.
+
+    ``path`` is a weight file, ``source`` a picture as text (:func:`samples`); ``block`` and
+    ``head`` (from 0) are those that the page opens with. Returns what the script needs to draw
+    picture, scores, lens and the attention of the patch in the middle.
+
+    >>> path = weights_file("cifar-vit-20min")
+    >>> found = answer(path, samples()[0]["source"], block=0, head=0)
+    >>> found["about"]["classes"][max(range(10), key=found["logits"].__getitem__)]
+    'airplane'
+    """
+    model = load(path).eval()
+    config, metadata = model.config, read_metadata(path)
+    mean, std = normalisation_of(model)
+    picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")
+    pixels = fit(picture, config.image_size)  # (3, H, W)
+    with torch.no_grad():
+        logits, out = model(normalise(pixels[None], mean, std), intermediates=True)
+        lens = _lens(model, out)
+    weights = torch.cat([out[f"blocks.{i}.attn.weights"] for i in range(config.depth)])
+    rows, columns = config.grid_size
+    token = config.prefix_tokens + rows // 2 * columns + columns // 2
+    steps, scales = quantise(_maps(weights, token).flatten(0, 1))
+    return {
+        "about": {
+            "config": _sizes(config), "classes": metadata["classes"], "mean": mean, "std": std,
+            "parameters": parameters(config), "macs": macs(config),
+            "metadata": {"test_accuracy": metadata["test_accuracy"]},
+        },
+        "bytes": base64.b64encode(pixels.numpy().tobytes()).decode(),
+        "logits": [round(score, 5) for score in logits[0].tolist()],
+        "lens": [[round(score, 4) for score in level] for level in lens.tolist()],
+        "token": token, "block": block, "head": head,
+        "steps": base64.b64encode(steps.numpy().tobytes()).decode(),
+        "scales": [round(scale, 9) for scale in scales.tolist()],
+    }  # fmt: skip
+
+
 class XRay(BookWidget):
     """The book's own ViT at work: from a picture to class probabilities, stage by stage.
 
-    ``name`` is one of the book's trained models (data/weights). In Jupyter the weights come with
-    the widget; on a page of the site they are fetched when the reader asks. Raises ``ValueError``
-    for a model that does not exist or is too large.
+    ``name`` is one of the book's trained models (data/weights). The widget opens with the model's
+    answer for the first sample, worked out here. In Jupyter the weights come with the widget; on a
+    page of the site they are fetched at the first touch. Raises ``ValueError`` for a model that
+    does not exist or is too large.
 
     >>> XRay("cifar-vit-20min").size < 4_000_000
     True
@@ -142,16 +211,19 @@ class XRay(BookWidget):
     name = traitlets.Unicode().tag(sync=True)
     size = traitlets.Int().tag(sync=True)
     samples = traitlets.List(traitlets.Dict()).tag(sync=True)
+    opening = traitlets.Dict().tag(sync=True)
     engine = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, name: str = "cifar-vit-20min", **settings: Any) -> None:
         path = weights_file(name)
         self._about = read_metadata(path)
+        pictures = samples()
         super().__init__(
             name=name,
             size=path.stat().st_size,
-            samples=samples(),
+            samples=pictures,
+            opening=answer(path, pictures[0]["source"], *OPENS_WITH),
             engine=engine_source(),
             weights=path.read_bytes(),
             **settings,
@@ -160,25 +232,60 @@ class XRay(BookWidget):
     def static_state(self) -> dict[str, Any]:
         """What the page needs at once: engine and weights come later, from scripts of their own."""
         state = super().static_state()
-        return {key: state[key] for key in ("name", "size", "samples")}
+        return {key: state[key] for key in ("name", "size", "samples", "opening")}
 
     def files(self) -> dict[str, str]:
         return {
             name: text for name, text in site_files().items() if name in ("vit_engine", self.name)
         }
 
+    def _shown(self) -> tuple[Tensor, Tensor]:
+        """The picture (3, H, W), uint8, and the maps (L, H + 1, N) that the page opens with."""
+        opening, config = self.opening, self._about["config"]
+        pixels = torch.frombuffer(bytearray(base64.b64decode(opening["bytes"])), dtype=torch.uint8)
+        steps = torch.frombuffer(bytearray(base64.b64decode(opening["steps"])), dtype=torch.uint8)
+        maps = steps.view(config.depth, config.num_heads + 1, config.num_tokens)
+        return pixels.view(3, *config.image_size), maps[:, :, config.prefix_tokens :]
+
+    def _shares(self) -> list[tuple[str, float]]:
+        """The classes with their probabilities, the best first."""
+        shares = torch.tensor(self.opening["logits"]).softmax(dim=0).tolist()
+        pairs = zip(self._about["classes"], shares, strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])
+
     def describe(self) -> str:
-        config = self._about["config"]
+        config, (best, share) = self._about["config"], self._shares()[0]
+        row, column = (n // 2 + 1 for n in config.grid_size)
         return (
             f"A Vision Transformer with {config.depth} blocks and {config.num_heads} heads, "
-            f"trained on CIFAR-10 ({self._about['test_accuracy']:.1%} of the test pictures right). "
-            "With scripts on, it runs here on a picture of yours and shows patches, tokens, "
-            "attention of each head and scores, down to single numbers."
+            f"trained on CIFAR-10 ({self._about['test_accuracy']:.1%} of the test pictures right), "
+            f"and what it says of the {self.samples[0]['name']}: {best}, {share:.1%}. The maps "
+            f"show where the patch in row {row}, column {column} looks: red where it looks most, "
+            "a row for each block, a column for each head, and rollout last. With scripts on, the "
+            "model runs here on a picture of yours, shows every step down to single numbers, and "
+            "answers while you change the picture."
         )
 
     def picture(self) -> str:
-        images = (
-            f'<img src="{sample["source"]}" alt="{sample["name"]}" width="96" height="96">'
-            for sample in self.samples
-        )
-        return "<p>" + " ".join(images) + "</p>"
+        config = self._about["config"]
+        pixels, maps = self._shown()  # (3, H, W), (L, H + 1, N)
+        (rows, columns), (blocks, heads) = config.grid_size, maps.shape[:2]
+        sheet = torch.full((blocks, rows + 1, heads, columns + 1, 3), 255, dtype=torch.uint8)
+        colours = red_blue(maps.float() / maps.amax(dim=2, keepdim=True).clamp(min=1))
+        grid = colours.view(blocks, heads, rows, columns, 3).transpose(1, 2)
+        sheet[:, :rows, :, :columns] = grid  # a white line after each map
+        images = [
+            (pixels.permute(1, 2, 0), "The picture as the model reads it", 160),
+            (sheet.flatten(2, 3).flatten(0, 1), "Attention of one patch in all heads", 200),
+        ]
+        panels = [
+            f'<span class="vt-panel"><img src="{data_uri(image.contiguous().numpy())}" '
+            f'alt="{alt}" width="{width}"></span>'
+            for image, alt, width in images
+        ]
+        lines = [
+            f'<tr><th scope="row">{name}</th><td><span class="vt-bar" '
+            f'style="width:{round(120 * share)}px"></span></td><td>{share:.1%}</td></tr>'
+            for name, share in self._shares()[:5]
+        ]
+        return "".join(panels) + f"<table><tbody>{''.join(lines)}</tbody></table>"

@@ -1,4 +1,4 @@
-/* From a picture's file to its pixels: the fourth part of the engine, after resize.js.
+/* From a picture's file to its pixels: the part of the engine after edit.js.
 
    A Blob is decoded where the model runs, so that the page does not wait. Its size is read from the
    first bytes, so that a picture too large is refused before anything is decoded:

@@ -1,9 +1,9 @@
 /* Reading a weight file: the first part of the engine behind the ViT X-ray.
 
-   The engine is six texts, joined in this order to one ES module (so that it can come from a Blob,
+   The engine is seven texts, joined in this order to one ES module (so that it can come from a Blob,
    as modules do on a page opened from disk): files.js reads weight files, vit.js is the model,
-   resize.js prepares pictures, decode.js reads their files, worker.js runs it all beside the page,
-   stages.js says in words what there is to see. No library, no request.
+   readings.js reads more off a run, resize.js prepares pictures, edit.js changes them, decode.js
+   reads their files, worker.js runs it all beside the page. No library, no request.
 
    This part reads the safetensors files that vit_teach.checkpoints.save writes. A file may come
    from anybody, so nothing in it is believed before it is checked:

@@ -1,4 +1,4 @@
-/* From a picture to what the model reads: the third part of the engine, after vit.js.
+/* From a picture to what the model reads: the part of the engine after readings.js.
 
    Pictures are cut and resized exactly as vit_teach.data does, Pillow's bicubic to the bit, and
    normalised as PyTorch does:

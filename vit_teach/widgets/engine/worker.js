@@ -1,4 +1,4 @@
-/* The engine as a page uses it: the fifth part, after decode.js.
+/* The engine as a page uses it: the last part, after decode.js.
 
    The model runs in a Web Worker, or in short slices where there is none, so that the page never
    freezes:
@@ -36,8 +36,8 @@ function describe({ tensors, ...rest }) {
   return { ...rest, ...colourConstants(rest), tensors: list };
 }
 
-/* A picture, or { pixels } ready-made, to what forward returns, with bytes, pixels and the
-   picture's size added. */
+/* A picture, or { pixels } ready-made, to what forward returns, with bytes, pixels, the picture's
+   size and what readings.js reads off the run added. */
 function* runSteps(model, picture) {
   if (!model) fail("no model is loaded");
   const start = performance.now();
@@ -49,7 +49,8 @@ function* runSteps(model, picture) {
   const result = yield* stages(model, pixels);
   const pass = performance.now() - start - prepared; // milliseconds in the model alone
   const times = { prepare: prepared, ...result.times };
-  return { ...result, bytes, pixels, width, height, pass, times };
+  const read = yield* readingSteps(model, result.out);
+  return { ...result, ...read, bytes, pixels, width, height, pass, times };
 }
 
 /* The worker's side. Messages in: { id, type: "load", file } and { id, type: "run", picture }.
@@ -81,10 +82,10 @@ export function serve(scope) {
 }
 
 /* The buffers of a result, each once: they are handed over, not copied. */
-function buffersOf({ out, bytes, pixels, probabilities }) {
+function buffersOf({ out, bytes, pixels, probabilities, lens, rollout }) {
   const arrays = [pixels, probabilities, ...Object.values(out).map((tensor) => tensor.data)];
-  if (bytes) arrays.push(bytes);
-  return [...new Set(arrays.map((array) => array.buffer))];
+  arrays.push(bytes, ...rollout, ...lens.flatMap(({ pooled, tokens }) => [pooled, tokens]));
+  return [...new Set(arrays.filter(Boolean).map((array) => array.buffer))];
 }
 
 /* The text of a worker's script, from the text of this module. It becomes a classic script, without

@@ -44,15 +44,17 @@ def modules() -> list[str]:
 def module_source(name: str) -> str:
     """The ES module of one widget as text: the lines that all widgets share, then its own.
 
-    Lines that are only a comment stay behind: they are for the reader of the files. Raises
-    ``ValueError`` if there is no such module.
+    A large widget has parts, ``NAME_*.js``, which stand before ``NAME.js``. Lines that are only a
+    comment stay behind: they are for the reader of the files. Raises ``ValueError`` if there is no
+    such module.
 
     >>> "export default" in module_source("patch_explorer")
     True
     """
     if name not in modules():
         raise ValueError(f"name={name!r} must be one of {modules()}")
-    files = [SHARED / "common.js", SHARED / "pictures.js", FOLDER / f"{name}.js"]
+    shared = [SHARED / "common.js", SHARED / "pictures.js"]
+    files = [*shared, *sorted(FOLDER.glob(f"{name}_*.js")), FOLDER / f"{name}.js"]
     return COMMENT.sub("", "\n".join(file.read_text("utf-8") for file in files))
 
 

@@ -1,4 +1,4 @@
-/* What there is to see of a run, in words: the last part of the engine, after worker.js. */
+// What there is to see of a run, in words. A part of the X-ray, see xray.js.
 
 const IN_BLOCK = [
   [".attn.q", "Queries"],
@@ -10,8 +10,8 @@ const IN_BLOCK = [
   ["", "Tokens after the block"],
 ];
 
-/* The stages of a run in order: [name of the tensor, what to call it, its group]. */
-export function stageList(depth) {
+// The stages of a run in order: [name of the tensor, what to call it, its group].
+function stageList(depth) {
   const blocks = Array.from({ length: depth }, (_, i) =>
     IN_BLOCK.map(([part, title]) => {
       const group = `Block ${i + 1}`;
