@@ -101,6 +101,7 @@ def made(ratio, spread=0.1, **machine_changes):
         (made(0.85, spread=0.2), False),  # within its own
         (made(0.1, processor="y"), False),
         (made(0.1, matrix_units=["AMX"]), False),
+        ({**made(0.1), "settings": {"batch": 16}}, False),
         (made(0.1, load=[9.0, 9.0, 9.0]), True),  # the load is no part of the kind
     ],
 )
@@ -118,7 +119,7 @@ def test_a_contender_that_is_gone_is_not_compared():
 def test_the_command_fails_for_what_fell_and_keeps_the_record(ratio, code, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "RUNS", tmp_path / "runs")
     measured = [(made(r)["measurements"], made(r)["ratios"]) for r in (1.0, ratio, ratio)]
-    monkeypatch.setitem(command.PARTS, "step", lambda rounds, seconds: measured.pop(0))
+    monkeypatch.setitem(command.PARTS, "step", lambda *_: measured.pop(0))
     line = ["--only", "step", "--folder", str(tmp_path)]
     assert command.main(line) == 0  # nothing recorded yet: this is the record
     assert command.main(line) == code
@@ -178,7 +179,9 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_a_finished_record_says_what_it_depends_on():
-    with record.Watch("step", "python -m tools.bench --folder /home/me/x", {"rounds": 1}) as watch:
+    with record.Watch(
+        "step", "python -m tools.bench --folder /disk/records/x", {"rounds": 1}
+    ) as watch:
         found = watch.finished([{**made(1.0)["measurements"][0], "value": 1.23456789}], [])
     record.check(found)
     assert found["measurements"][0]["value"] == 1.2346
@@ -230,8 +233,8 @@ def test_both_loaders_give_the_same_numbers():
     still = T.Compose(loading.transforms().transforms[2:])  # without the random ones
     theirs = torch.stack([picture for picture, _ in loading.Pictures(images, still)])
     torch.testing.assert_close(theirs, normalise(images.images), rtol=0, atol=1e-5)
-    for make in (loading.ours, lambda count: loading.torchvisions(0, count)):
-        assert make(200)[0]() == 1
+    for work, _ in (loading.ours(200, 32), loading.torchvisions(0, 200, 32)):
+        assert work() == 1
 
 
 # --- Recipes, start, cost ------------------------------------------------------------------------

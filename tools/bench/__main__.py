@@ -19,14 +19,14 @@ from vit_teach.paths import RUNS
 from . import accuracy, costs, loading, recipes, record, speed, startup
 
 Measured = tuple[list[dict[str, Any]], list[dict[str, Any]]]
-# Each part: what measures it, given the rounds and the seconds of one turn.
-PARTS: dict[str, Callable[[int, float], Measured]] = {
-    "step": lambda rounds, seconds: speed.measure("step", rounds, seconds),
-    "inference": lambda rounds, seconds: speed.measure("inference", rounds, seconds),
+# Each part: what measures it, given the rounds, the seconds of one turn and the images of a step.
+PARTS: dict[str, Callable[[int, float, int], Measured]] = {
+    "step": lambda rounds, seconds, batch: speed.measure("step", rounds, seconds, batch),
+    "inference": lambda rounds, seconds, batch: speed.measure("inference", rounds, seconds, batch),
     "data": loading.measure,
-    "startup": lambda rounds, seconds: startup.imports(rounds),
-    "cost": lambda rounds, seconds: costs.measure(rounds),
-    "build": lambda rounds, seconds: startup.book(),
+    "startup": lambda rounds, seconds, batch: startup.imports(rounds),
+    "cost": lambda rounds, seconds, batch: costs.measure(rounds),
+    "build": lambda rounds, seconds, batch: startup.book(),
 }
 SHORT = ("step", "inference", "data", "startup", "cost")
 
@@ -41,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--record", action="store_true", help="replace what is recorded under data/bench")
     add("--rounds", type=int, default=6, help="turns of each contender (default: %(default)s)")
     add("--seconds", type=float, default=1.0, help="of one turn (default: %(default)s)")
+    add("--batch", type=int, default=128, help="images of a step (default: %(default)s)")
     add("--minutes", type=float, default=10.0, help="of one training of the part accuracy")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the part accuracy")
     add("--recipes", nargs="+", choices=[*recipes.RECIPES, *recipes.OURS], default=[],
@@ -54,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure what is asked for; returns 1 if something fell behind its record, else 0."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser().parse_args(arguments)
-    if options.rounds < 1 or options.seconds <= 0 or options.minutes <= 0:
-        print("error: rounds, seconds and minutes must be positive", file=sys.stderr)
+    if min(options.rounds, options.batch) < 1 or min(options.seconds, options.minutes) <= 0:
+        print("error: rounds, batch, seconds and minutes must be positive", file=sys.stderr)
         return 2
     fallen = []
     for part in options.only:
@@ -77,16 +78,17 @@ def command(part: str, options: argparse.Namespace) -> str:
     if part == "accuracy":
         words += ["--minutes", f"{options.minutes:g}"]
     else:
-        words += ["--rounds", str(options.rounds), "--seconds", f"{options.seconds:g}", "--record"]
+        words += ["--rounds", str(options.rounds), "--seconds", f"{options.seconds:g}"]
+        words += ["--batch", str(options.batch), "--record"]
     return shlex.join(words)
 
 
 def measure(part: str, options: argparse.Namespace) -> list[str]:
     """Measure one part, print and write it; returns what fell behind the record."""
     print(f"\n{part}", flush=True)
-    settings = {"rounds": options.rounds, "seconds": options.seconds}
+    settings = {"rounds": options.rounds, "seconds": options.seconds, "batch": options.batch}
     with record.Watch(part, command(part, options), settings) as watch:
-        new = watch.finished(*PARTS[part](options.rounds, options.seconds))
+        new = watch.finished(*PARTS[part](options.rounds, options.seconds, options.batch))
     for row in new["measurements"]:
         label = f"  {row['group']:14} {row['name']:26}"
         print(f"{label} {row['value']:.4g} ± {row['spread']:.2g} {row['unit']}")
@@ -100,14 +102,9 @@ def measure(part: str, options: argparse.Namespace) -> list[str]:
         record.write(new, path)
         print(f"  recorded: data/bench/{path.name}")
         return []
-    if not machine_alike(new, known):
-        print("  recorded on another kind of machine: nothing is compared")
+    if not record.comparable(new, known):
+        print("  recorded on another kind of machine, or with other batches: nothing is compared")
     return record.fallen(new, known)
-
-
-def machine_alike(new: record.Record, known: record.Record) -> bool:
-    """Whether the two records may be compared."""
-    return record.machine.same_kind(new["machine"], known["machine"])
 
 
 if __name__ == "__main__":

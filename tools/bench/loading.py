@@ -14,7 +14,7 @@ from vit_teach.train import batch_indices
 from . import models
 from .turns import Contender, Work, half_range, in_turns, ratio
 
-BATCH, IMAGES = 128, 10_000
+IMAGES = 10_000
 Facts = dict[str, Any]
 
 
@@ -55,7 +55,7 @@ def endless(loader: Any) -> Iterator[Any]:
         yield from loader
 
 
-def ours(images: int) -> tuple[Work, Facts]:
+def ours(images: int, batch: int) -> tuple[Work, Facts]:
     """What a step of this package's training does before the model sees the pictures."""
     image_set = vt.data.shapes(images, seed=0)
     augment = vt.augment.Augment("basic", seed=0)
@@ -63,7 +63,7 @@ def ours(images: int) -> tuple[Work, Facts]:
 
     def work() -> float:
         nonlocal done
-        index = batch_indices(done, BATCH, images, seed=0)
+        index = batch_indices(done, batch, images, seed=0)
         changed, _ = augment(image_set.images[index], image_set.labels[index], 10)
         normalise(changed)
         done += 1
@@ -72,10 +72,10 @@ def ours(images: int) -> tuple[Work, Facts]:
     return work, {"workers": 0}
 
 
-def torchvisions(workers: int, images: int) -> tuple[Work, Facts]:
+def torchvisions(workers: int, images: int, batch: int) -> tuple[Work, Facts]:
     """PyTorch's DataLoader with torchvision's transforms, picture by picture."""
     loader = DataLoader(
-        Pictures(vt.data.shapes(images, seed=0), transforms()), batch_size=BATCH, shuffle=True,
+        Pictures(vt.data.shapes(images, seed=0), transforms()), batch_size=batch, shuffle=True,
         num_workers=workers, persistent_workers=workers > 0, drop_last=True,
     )  # fmt: skip
     batches = endless(loader)
@@ -87,12 +87,12 @@ def torchvisions(workers: int, images: int) -> tuple[Work, Facts]:
     return work, {"workers": workers}
 
 
-def measure(rounds: int, seconds: float, images: int = IMAGES) -> tuple[list[Facts], list[Facts]]:
-    """(measurements, ratios): batches of 128 a second, in turns."""
+def measure(rounds: int, seconds: float, batch: int) -> tuple[list[Facts], list[Facts]]:
+    """(measurements, ratios): batches a second, in turns."""
     contenders = [
-        Contender(models.BOOK, ours, images),
-        Contender("torchvision, 0 workers", torchvisions, 0, images),
-        Contender("torchvision, 2 workers", torchvisions, 2, images),
+        Contender(models.BOOK, ours, IMAGES, batch),
+        Contender("torchvision, 0 workers", torchvisions, 0, IMAGES, batch),
+        Contender("torchvision, 2 workers", torchvisions, 2, IMAGES, batch),
     ]
     try:
         rates = in_turns(contenders, rounds, seconds)

@@ -75,13 +75,20 @@ def read(path: Path) -> Record:
     return record
 
 
+def comparable(new: Record, old: Record) -> bool:
+    """Whether the ratios of two records may be compared: same kind of machine, same batches."""
+    batches = [each["settings"].get("batch") for each in (new, old)]
+    return machine.same_kind(new["machine"], old["machine"]) and batches[0] == batches[1]
+
+
 def fallen(new: Record, old: Record) -> list[str]:
     """What became slower beside the others than it was on record, a sentence for each ratio.
 
     A ratio has fallen if it lies below the recorded one by more than the spread, the larger of the
-    two. Empty if the machines are of different kinds: then nothing can be said.
+    two. Empty if the machines are of different kinds, or the steps of different size: then nothing
+    can be said.
     """
-    if not machine.same_kind(new["machine"], old["machine"]):
+    if not comparable(new, old):
         return []
     now = {(row["group"], row["name"]): row for row in new["ratios"]}
     found = []

@@ -12,7 +12,6 @@ from vit_teach.train import device as device_of
 from . import models
 from .turns import Contender, Work, half_range, in_turns, ratio
 
-BATCH = 128
 FLOPS = {"step": 6 * vt.cost.macs(models.CONFIG), "inference": 2 * vt.cost.macs(models.CONFIG)}
 OTHERS = [name for name in models.MODELS if name not in (models.BOOK, "timm, plain attention")]
 # What is in one race. "as used": each library's documented way, and this package's own. The others:
@@ -113,7 +112,7 @@ def automatic() -> str:
 
 
 def measure(
-    part: str, rounds: int, seconds: float, batch_size: int = BATCH
+    part: str, rounds: int, seconds: float, batch_size: int
 ) -> tuple[list[Facts], list[Facts]]:
     """(measurements, ratios) of the part "step" or "inference": one race after the other.
 
