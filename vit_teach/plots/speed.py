@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from .style import COLOURS, figure, styled
 
@@ -113,6 +114,8 @@ def cost_beside_formula(panels: Mapping[str, Sequence[Row]]) -> Figure:
             ax.plot(sizes, grown, mark, color=COLOURS[colour], label=label, markersize=5)
         ax.set(xscale="log", yscale="log", xlabel=name)
         ax.set_xticks(sizes, [str(size) for size in sizes])
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
         ax.grid(True)
     for ax in axes[:, 0]:
