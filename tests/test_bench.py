@@ -14,6 +14,7 @@ from bench import accuracy, costs, loading, machine, models, recipes, record, sp
 import vit_teach as vt
 from vit_teach.data.imageset import normalise
 from vit_teach.paths import ROOT
+from vit_teach.site import speed as page
 
 RECORDS = sorted(record.FOLDER.rglob("*.json"))
 
@@ -156,13 +157,34 @@ def test_what_is_committed_follows_the_schema_and_its_own_samples(path):
         )  # fmt: skip
 
 
-def test_every_part_of_the_page_is_recorded():
-    assert {path.stem for path in RECORDS} >= set(command.SHORT)
-    assert speed_runs() != []
+TABLES = {
+    "step": [page.race_table, page.peaks], "inference": [page.race_table], "data":
+    [page.loading_table], "startup": [lambda found: page.waiting_table([found])],
+    "cost": [page.cost_table],
+}  # fmt: skip
 
 
-def speed_runs():
-    return [path for path in RECORDS if path.parent.name == "accuracy"]
+@pytest.mark.parametrize("part", command.SHORT)
+def test_a_table_has_a_row_for_each_measurement_and_none_where_nothing_is_recorded(part, tmp_path):
+    found = page.recorded(part)
+    rows = sum(len(make(found).rows) for make in TABLES[part])
+    if part == "inference":  # its peaks are those of the step
+        rows += len(page.peaks(found).rows)
+    assert rows == len(found["measurements"])
+    assert all(make(page.recorded(part, tmp_path)).rows == [] for make in TABLES[part])
+    assert len(page.measured_on([found, page.recorded(part, tmp_path)]).rows) <= 1
+
+
+def test_accuracies_are_means_over_seeds_best_first():
+    facts = {"minutes": 1.0, "images": 100, "parameters": 10, "precision": "float32"}
+    runs = [
+        {"measurements": [{"name": name, "value": value, "facts": facts}]}
+        for name, value in (("tutorial", 0.3), ("book", 0.5), ("book", 0.7), ("tutorial", 0.3))
+    ]
+    first, last = page.accuracy_rows(runs)
+    assert (first["value"], first["samples"]) == (pytest.approx(0.6), [0.5, 0.7])
+    assert page.accuracy_table(runs).rows[0][1][:2] == ["60.0 ± 14.1 %", "2"]
+    assert last["spread"] == 0 and page.accuracy_table([]).rows == []
 
 
 def test_the_parts_of_the_schema_are_those_of_the_command():

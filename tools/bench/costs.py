@@ -15,7 +15,7 @@ from vit_teach.train.device import keep_memory
 from .turns import half_range
 
 Facts = dict[str, Any]
-BASE = {"tokens": 64, "width": 192, "depth": 6, "batch": 64}
+BASE = {"tokens": 64, "width": 192, "depth": 6, "batch": 32}
 AXES = {
     "tokens": (16, 64, 144, 256),  # pictures of 16, 32, 48 and 64 pixels, patches of 4
     "width": (96, 192, 288, 384),

@@ -22,34 +22,23 @@ Row = dict[str, Any]  # a measurement: group, name, unit, value, spread, samples
 
 
 def recorded(part: str, folder: str | Path = FOLDER) -> Record:
-    """The record of one ``part``, such as "step".
+    """The record of one ``part``, such as "step"; without measurements where there is none.
 
-    Raises ``ValueError`` where there is none.
-
-    >>> recorded("step")["part"]
-    'step'
+    >>> recorded("no such part")["measurements"]
+    []
     """
     path = Path(folder) / f"{part}.json"
     if not path.exists():
-        raise ValueError(f"part={part!r} must be one that is recorded in {Path(folder).name}")
+        return {"part": part, "measurements": [], "ratios": [], "settings": {}}
     record: Record = json.loads(path.read_text(encoding="utf-8"))
     return record
-
-
-def recorded_or_none(part: str, folder: str | Path = FOLDER) -> list[Record]:
-    """The record of one ``part`` in a list, which is empty where there is none.
-
-    >>> len(recorded_or_none("step"))
-    1
-    """
-    return [recorded(part, folder)] if (Path(folder) / f"{part}.json").exists() else []
 
 
 def accuracy_records(folder: str | Path = FOLDER) -> list[Record]:
     """The record of each training of the part "accuracy", in order of file name.
 
-    >>> {record["part"] for record in accuracy_records()}
-    {'accuracy'}
+    >>> {record["part"] for record in accuracy_records()} <= {"accuracy"}
+    True
     """
     paths = sorted((Path(folder) / "accuracy").glob("*.json"))
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
@@ -58,8 +47,9 @@ def accuracy_records(folder: str | Path = FOLDER) -> list[Record]:
 def grouped(rows: Sequence[Row], unit: str | None = None) -> dict[str, list[Row]]:
     """Measurements by their group, in order; only those in ``unit`` if one is given.
 
-    >>> list(grouped(recorded("data")["measurements"]))
-    ['crop and flip']
+    >>> rows = [{"group": "import", "unit": "s"}, {"group": "build", "unit": "s"}]
+    >>> list(grouped(rows, "s"))
+    ['import', 'build']
     """
     found: dict[str, list[Row]] = {}
     for row in rows:
@@ -71,11 +61,15 @@ def grouped(rows: Sequence[Row], unit: str | None = None) -> dict[str, list[Row]
 def measured_on(records: Sequence[Record]) -> Table:
     """When, on what and how loaded a machine each part was measured, and how to do it again.
 
+    Parts that are not recorded are left out.
+
     >>> measured_on([recorded("step")]).columns[0]
     'date'
     """
     rows = []
     for record in records:
+        if not record["measurements"]:
+            continue
         machine = record["machine"]
         units = ", ".join(machine["matrix_units"]) or "none"
         rows.append((record["part"], [
@@ -111,8 +105,7 @@ def race_table(record: Record) -> Table:
             ]))  # fmt: skip
     columns = ["library", "numbers", "images/s", "this book is faster", "of the peak", "parameters"]
     what = {"step": "training step", "inference": "forward pass"}[record["part"]]
-    batch = record["settings"]["batch"]
-    return Table("race", columns, rows, f"The {what} of one small ViT, {batch} pictures at a time")
+    return Table("race", columns, rows, f"The {what} of one small ViT{_batch(record)}")
 
 
 def peaks(record: Record) -> Table:
@@ -145,7 +138,7 @@ def loading_table(record: Record) -> Table:
         for row in record["measurements"]
     ]
     columns = ["batches/s", "this book is faster"]
-    caption = f"Batches of {record['settings']['batch']}, crop and flip, normalised"
+    caption = f"Crop, flip, normalise{_batch(record)}"
     return Table("loader", columns, rows, caption)
 
 
@@ -235,6 +228,12 @@ def cost_table(record: Record) -> Table:
     return Table(
         "varied", columns, rows, "One step in float32, against the first size of each axis"
     )
+
+
+def _batch(record: Record) -> str:
+    """The end of a caption: how many pictures go together."""
+    batch = record["settings"].get("batch")
+    return f", {batch} pictures at a time" if batch else ": not recorded"
 
 
 def _with_spread(value: float, spread: float, digits: int) -> str:
