@@ -11,7 +11,7 @@ QUICK := $(addprefix tests/test_,attention.py augment.py cost.py embedding.py en
   optim.py patches.py resnet.py results.py vit.py zoo.py) vit_teach/vit vit_teach/augment vit_teach/results
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test fuzz quick lint format data course clean
+.PHONY: help book serve test fuzz quick bench lint format data course clean
 
 
 help:  ## list the commands
@@ -32,6 +32,9 @@ fuzz: $(VENV)/.installed-test  ## damaged files for every reader, for MINUTES=10
 
 quick: $(VENV)/.installed-test  ## the unit tests of the model, the data and the records: under a minute
 	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile $(QUICK) $(ARGS)
+
+bench: $(VENV)/.installed-bench  ## how fast it is beside other libraries: a quarter of an hour (ARGS=--only...)
+	$(PY) -m tools.bench $(ARGS)
 
 lint: $(VENV)/.installed-test  ## style, types, imports, spelling; JavaScript where Node is
 	$(PY) -m ruff check .
@@ -65,4 +68,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
 	$(PIP) -r requirements-test.txt
+	@touch $@
+
+$(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed
+	$(PIP) -r requirements-bench.txt
 	@touch $@

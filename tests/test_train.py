@@ -23,7 +23,7 @@ from vit_teach.data.drawn import shapes
 from vit_teach.data.imageset import ImageSet
 from vit_teach.train import __main__ as train_command
 from vit_teach.train.config import TrainConfig
-from vit_teach.train.evaluation import evaluate
+from vit_teach.train.evaluation import LOOKING, Looks, evaluate, looks_within
 from vit_teach.train.loop import Trainer, batch_indices, run_steps, train
 from vit_teach.train.optim import schedule
 from vit_teach.train.resume import read_checkpoint
@@ -147,6 +147,61 @@ def test_minutes_are_kept():
     assert history.curve[-1]["step"] == history.steps
     assert history.images == 8 * history.steps
     assert history.images_per_second == history.images / history.seconds
+
+
+@few
+@given(st.floats(0.1, 200), st.floats(1e-5, 0.01), st.integers(1, 5000), st.integers(1, 12),
+       st.sampled_from(["last", "best"]))  # fmt: skip
+def test_looks_fit_into_their_time_and_the_last_is_whole(minutes, per_image, images, count, keep):
+    config = TrainConfig(minutes=minutes, evaluations=count, keep=keep)
+    seconds = LOOKING * 60 * minutes
+    looks = looks_within(seconds, per_image, images, config)
+    assert 1 <= looks.count <= count
+    assert looks.count == 1 or looks.seconds(per_image, images) <= seconds * (1 + 1e-9)
+    if count * images * per_image <= seconds or keep == "best":
+        assert looks.images is None
+    if count * images * per_image <= seconds:
+        assert looks.count == count
+    assert looks.images is None or 250 <= looks.images < images
+
+
+def looking(trainer, monkeypatch):
+    """How many images each look of a run takes."""
+    taken = []
+
+    def counting(model, images, precision):
+        taken.append(len(images))
+        return evaluate(model, images, precision=precision)
+
+    monkeypatch.setattr("vit_teach.train.loop.evaluate", counting)
+    run_steps(trainer, lambda: None, quiet=True)
+    return taken
+
+
+def test_a_run_of_minutes_looks_at_fewer_images_on_the_way_and_says_so(monkeypatch):
+    monkeypatch.setattr("vit_teach.train.loop.looks_within", lambda *_: Looks(3, images=20))
+    trainer = Trainer(fresh(), IMAGES, HELD_OUT, replace(SHORT, steps=None, minutes=1e-4))
+    trainer.steps = 9
+    assert looking(trainer, monkeypatch) == [20, 20, 30]
+    assert "20 of the 30 validation images" in trainer.history.note
+
+
+def test_a_run_of_steps_looks_at_all_images_every_time(monkeypatch):
+    trainer = Trainer(fresh(), IMAGES, HELD_OUT, SHORT)
+    assert looking(trainer, monkeypatch) == [30, 30, 30] and trainer.history.note == ""
+    assert [row["step"] for row in trainer.history.curve] == [4, 8, 12]
+
+
+def test_the_looks_of_a_stopped_run_stay(monkeypatch):
+    trainer = Trainer(fresh(), IMAGES, HELD_OUT, SHORT)
+    trainer.looks = Looks(2, images=10)
+    other = Trainer(fresh(), IMAGES, HELD_OUT, SHORT)
+    other.load_state_dict(trainer.state_dict())
+    assert looking(other, monkeypatch) == [10, 30]
+    state = trainer.state_dict()
+    del state["looks"]  # as a checkpoint of an earlier version
+    other.load_state_dict(state)
+    assert other.looks == Looks(SHORT.evaluations)
 
 
 def test_epochs_become_steps():

@@ -28,7 +28,7 @@ def sources() -> list[Path]:
     """Every file a chapter's output depends on, besides the chapter itself."""
     # Scripts and styles run on the page; no output of a cell depends on them.
     files = [f for f in (ROOT / "vit_teach").rglob("*") if f.suffix not in (".js", ".css")]
-    for folder in ("results", "weights"):
+    for folder in ("results", "weights", "bench"):
         files += (ROOT / "data" / folder).rglob("*")
     return sorted(f for f in files if f.is_file() and "__pycache__" not in f.parts)
 

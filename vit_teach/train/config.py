@@ -70,7 +70,11 @@ class TrainConfig:
     )
     device: str = setting("auto", "auto, cpu, cuda or mps")
     threads: int | None = setting(None, "CPU threads (None: all cores)")
-    evaluations: int = setting(10, "how often the validation images are evaluated on the way")
+    evaluations: int = setting(
+        10,
+        "how often the validation images are evaluated on the way; with minutes at most so often, "
+        "and on fewer images, so that it takes a twentieth of the time",
+    )
     keep: str = setting(
         "last", "the weights of the last step, or of the best evaluation on the way", KEEP
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -10,6 +13,12 @@ from ..arguments import require_type
 from ..data.imageset import ImageSet, normalise
 from ..weights.carried import classes_of, normalisation_of
 from .device import PRECISIONS, autocast, subnormals_dropped
+
+if TYPE_CHECKING:
+    from .config import TrainConfig
+
+LOOKING = 0.05  # the largest part of a run of so many minutes that goes into looking
+FEWEST = 250  # images: with fewer a look says little, so there are fewer looks instead
 
 
 @torch.no_grad()
@@ -100,3 +109,63 @@ def check_classes(model: nn.Module, image_set: ImageSet) -> None:
             f"in_channels={channels} of the model must be 3, the colours of the images: "
             "vt.weights.load(..., in_channels=3) makes it so"
         )
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How often a run looks at its validation images: ``count`` times, the last time at all.
+
+    ``images`` is how many a look on the way takes, as many of each class; None takes all.
+
+    >>> sorted(Looks(4).steps(100))
+    [25, 50, 75, 100]
+    """
+
+    count: int
+    images: int | None = None
+
+    def steps(self, steps: int) -> set[int]:
+        """After which of ``steps`` steps the looks come: evenly, the last at the end."""
+        return {round(steps * part / self.count) for part in range(1, self.count + 1)}
+
+    def seconds(self, per_image: float, images: int) -> float:
+        """How long they take together, with ``images`` validation images."""
+        on_the_way = images if self.images is None else self.images
+        return per_image * ((self.count - 1) * on_the_way + images)
+
+    def note(self, images: int) -> str:
+        """What a reader of the curve must know, with ``images`` validation images: often nothing.
+
+        >>> Looks(4, images=300).note(5000)
+        'the looks on the way took 300 of the 5,000 validation images, the last look took all'
+        """
+        if self.images is None:
+            return ""
+        return (
+            f"the looks on the way took {self.images:,} of the {images:,} validation images, "
+            "the last look took all"
+        )
+
+
+def looks_within(seconds: float, per_image: float, images: int, config: TrainConfig) -> Looks:
+    """The looks that fit into ``seconds``, of at most ``config.evaluations``; one at least.
+
+    ``images`` is the number of validation images, ``per_image`` the seconds for one of them. What
+    does not fit makes the looks on the way smaller, and then fewer. Where the best of them decides
+    (``keep="best"``) each takes all images, so there are only fewer.
+
+    >>> from vit_teach.train import TrainConfig
+    >>> looks_within(6, 0.0007, 5000, TrainConfig(minutes=2))
+    Looks(count=10, images=396)
+    >>> looks_within(30, 0.0007, 5000, TrainConfig(minutes=10))
+    Looks(count=10, images=4206)
+    """
+    count, whole = config.evaluations, images * per_image
+    if count * whole <= seconds or count == 1:
+        return Looks(count)
+    if config.keep == "best":
+        return Looks(max(1, int(seconds / whole)))
+    on_the_way = int(max(0.0, seconds - whole) / per_image)  # images, of all looks but the last
+    size = min(images, max(on_the_way // (count - 1), FEWEST))
+    count = min(count, 1 + on_the_way // size)
+    return Looks(count, size if count > 1 and size < images else None)

@@ -38,7 +38,7 @@ from .device import (
     set_threads,
     subnormals_dropped,
 )
-from .evaluation import check_classes, check_scores, evaluate
+from .evaluation import LOOKING, Looks, check_classes, check_scores, evaluate, looks_within
 from .optim import make_optimizers, schedule, set_learning_rate
 from .resume import (
     CHECKPOINT,
@@ -127,10 +127,12 @@ class Trainer:
         self.done = 0
         self.losses: list[float] = []  # of the steps since the last evaluation
         self.accuracies: list[float] = []
+        self.looks = Looks(config.evaluations)
         self.steps = self.count_steps()
         self.history = History(
-            self.steps, precision=self.precision, threads=self.threads, device=self.device.type
-        )
+            self.steps, precision=self.precision, threads=self.threads, device=self.device.type,
+            note=self.looks.note(len(validation_set)),
+        )  # fmt: skip
 
     def count_steps(self) -> int:
         """The number of steps, from ``steps``, ``epochs`` or ``minutes`` (which is measured)."""
@@ -142,7 +144,10 @@ class Trainer:
         return self.measure_steps((config.minutes or 0) * 60)
 
     def measure_steps(self, seconds: float) -> int:
-        """How many steps fit into ``seconds``: time some on a copy, keep a share for validation."""
+        """How many steps fit into ``seconds``: time some on a copy, keep a share for validation.
+
+        The share also sets how often the validation images are looked at, and how many of them.
+        """
         self.steps = 10**9
         self.history = History(self.steps)
         saved = copy.deepcopy(self.state_dict())
@@ -153,10 +158,12 @@ class Trainer:
         for _ in range(20):
             self.step()
         per_step = (time.perf_counter() - start) / 20
-        evaluating = len(self.validation_set) * self.config.evaluations
-        reserve = evaluating * per_step / self.config.batch_size / 3  # a forward pass is a third
-        left = seconds - (time.perf_counter() - began) - reserve
+        per_image = per_step / self.config.batch_size / 3  # a forward pass is a third of a step
+        images = len(self.validation_set)
+        looks = looks_within(LOOKING * seconds, per_image, images, self.config)
+        left = seconds - (time.perf_counter() - began) - looks.seconds(per_image, images)
         self.load_state_dict(saved)
+        self.looks = parallel.from_first(looks)
         return int(parallel.from_first(max(1, int(left / per_step))))
 
     @subnormals_dropped()
@@ -217,7 +224,10 @@ class Trainer:
         """Measure the validation images, add a row to the history's curve and return it."""
         measured = None
         if parallel.rank() == 0:
-            measured = evaluate(self.current, self.validation_set, precision=self.precision)
+            images = self.validation_set
+            if self.looks.images is not None and self.done < self.steps:
+                images = images.subset(self.looks.images)
+            measured = evaluate(self.current, images, precision=self.precision)
         accuracy, loss = parallel.from_first(measured)
         better = all(accuracy > row["val_accuracy"] for row in self.history.curve)
         row = {
@@ -255,6 +265,7 @@ class Trainer:
             "history": asdict(self.history),
             "kept": self.kept,
             "recent": [self.losses, self.accuracies],
+            "looks": [self.looks.count, self.looks.images],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -268,6 +279,7 @@ class Trainer:
         self.history = History(**state["history"])
         self.kept = state["kept"]
         self.losses, self.accuracies = (list(values) for values in state["recent"])
+        self.looks = Looks(*state.get("looks", [self.config.evaluations]))
 
 
 AfterStep = Callable[[Trainer], object]  # what it returns counts as true or false
@@ -350,7 +362,8 @@ def resumed(
     for optimizer in trainer.optimizers:  # lower than before if the run diverged
         for group in optimizer.param_groups:
             group["peak_lr"] *= state.get("rate_factor", 1.0)
-    trainer.history.note = state.get("note", trainer.history.note)
+    notes = trainer.history.note, state.get("note", "")
+    trainer.history.note = "; ".join(note for note in notes if note)
     return trainer
 
 
@@ -373,8 +386,7 @@ def run_steps(
     saved after step 2
     """
     history, config = trainer.history, trainer.config
-    parts = range(1, config.evaluations + 1)
-    milestones = {round(trainer.steps * part / config.evaluations) for part in parts}
+    milestones = trainer.looks.steps(trainer.steps)
     shown = sys.stderr.isatty() and not quiet
     bar = tqdm(total=trainer.steps, initial=trainer.done, unit="step", disable=not shown)
     seconds_before, began, saved_at = history.seconds, time.perf_counter(), time.perf_counter()

@@ -3,8 +3,9 @@
 Chapter 8 builds it; the page "Muon" after chapter 9 asks what it is worth.
 
 Muon replaces the gradient of a matrix by the nearest one whose singular values are about 1, through
-five rounds of matrix products. PyTorch takes them in bfloat16. A processor that has to imitate
-bfloat16 spends up to two thirds of a small model's training step on them.
+five rounds of matrix products. PyTorch takes them in bfloat16, one matrix after the other. A
+processor that has to imitate bfloat16 spends up to two thirds of a small model's training step on
+them, and one that multiplies it has too little to do in a single small product.
 
 Source: Jordan et al. 2024; the size of a step: "Muon is scalable for LLM training", arXiv
 2502.16982.
@@ -51,10 +52,10 @@ def orthogonalise(
 class Muon(torch.optim.Muon):
     """``torch.optim.Muon`` for ``weights``, each (A, B), with steps of AdamW's size.
 
-    Where the hardware multiplies bfloat16 this is PyTorch's own step. Elsewhere the five rounds run
-    in float32, on all matrices of one shape together: the same step up to the rounding of
-    bfloat16, several times faster. ``lr`` is the rate per step, ``weight_decay`` the pull towards
-    zero per unit of it. Raises ``ValueError`` for a weight that is not a matrix.
+    The five rounds run on all matrices of one shape together: in bfloat16, as PyTorch's do, where
+    the hardware multiplies it, elsewhere in float32. It is PyTorch's step up to the rounding of
+    bfloat16, and faster. ``lr`` is the rate per step, ``weight_decay`` the pull towards zero per
+    unit of it. Raises ``ValueError`` for a weight that is not a matrix.
 
     >>> weight = torch.nn.Parameter(torch.zeros(4, 3))
     >>> weight.grad = torch.eye(4, 3)
@@ -66,19 +67,17 @@ class Muon(torch.optim.Muon):
     def __init__(self, weights: Sequence[Tensor], lr: float, weight_decay: float) -> None:
         super().__init__(weights, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
+    @property
+    def products(self) -> torch.dtype:
+        """The number type of the rounds' matrix products."""
+        precision = pick_precision("auto", self.param_groups[0]["params"][0].device)
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
     @torch.no_grad()
     def step(  # type: ignore[override]  # PyTorch writes two overloads for these two cases
         self, closure: Callable[[], float] | None = None
     ) -> float | None:
         """One step; ``closure``, as everywhere in PyTorch, recomputes the loss and returns it."""
-        device = self.param_groups[0]["params"][0].device
-        if pick_precision("auto", device) == "bfloat16":
-            loss: float | None = super().step(closure)  # type: ignore[no-untyped-call]
-            return loss
-        return self.step_by_shape(closure)
-
-    def step_by_shape(self, closure: Callable[[], float] | None = None) -> float | None:
-        """The same step in float32, all weights of one shape together."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -102,7 +101,8 @@ class Muon(torch.optim.Muon):
         means = [self.state[weight]["momentum_buffer"] for weight in weights]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         ahead = torch._foreach_lerp(gradients, means, momentum)  # Nesterov: the new one twice
-        matrices = torch.stack(ahead).flatten(2)  # (n, A, B)
+        # To the type of the products before they are stacked: fewer bytes to copy.
+        matrices = torch.stack([mean.to(self.products) for mean in ahead]).flatten(2)  # (n, A, B)
         steps = orthogonalise(matrices, group["ns_coefficients"], group["ns_steps"], group["eps"])
         torch._foreach_mul_(weights, 1 - lr * group["weight_decay"])
         size = 0.2 * max(matrices.shape[1:]) ** 0.5  # entries of about 0.2, as AdamW's steps have
@@ -129,9 +129,7 @@ class FilterMuon(Muon):
         settings = Muon([torch.nn.Parameter(torch.zeros(1, 1))], lr, weight_decay).defaults
         torch.optim.Optimizer.__init__(self, weights, settings)
 
-    @torch.no_grad()
-    def step(  # type: ignore[override]  # PyTorch writes two overloads for these two cases
-        self, closure: Callable[[], float] | None = None
-    ) -> float | None:
-        """One step; ``closure``, as everywhere in PyTorch, recomputes the loss and returns it."""
-        return self.step_by_shape(closure)
+    @property
+    def products(self) -> torch.dtype:
+        """The number type of the rounds' matrix products."""
+        return torch.float32

@@ -1,0 +1,1 @@
+"""How fast is it: this package against others, measured in turns. Run by ``make bench``."""
