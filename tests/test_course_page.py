@@ -196,6 +196,8 @@ def test_every_exercise_is_in_the_contents_under_its_chapter():
 
 def test_a_chapter_lists_its_exercises_with_level_and_minutes():
     for name in source.configuration()["exercises"]:
+        if name[2:4] == "01":
+            continue  # chapter 1 ends in exercises of its own; the contents lead to the others
         (chapter,) = (ROOT / "book").glob(f"{name[2:4]}_*.ipynb")
         text = "\n".join(cell.source for cell in nbformat.read(chapter, as_version=4).cells)
         (section,) = re.findall(r"^## Exercises\n(.*?)(?=^## |\Z)", text, re.M | re.S)

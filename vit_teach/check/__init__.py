@@ -10,7 +10,7 @@ what a well-known mistake gives, it names the mistake. ``seed`` draws other size
 Traceback (most recent call last):
 vit_teach.check.isolate.Wrong: (1, 7) is wanted, yours is (0, 0). (channel=1, y=1, x=3, width=6, ...
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 from .chapter01 import nearest_colour, one_token, sequence_cost

@@ -11,7 +11,7 @@ submission's answers into a clean copy, ``grade`` marks it, ``report`` writes ma
 ``others`` writes what otter-grader and Gradescope want, ``quiz`` the questions for Moodle and
 Canvas, ``slides`` a deck for each chapter, ``zips`` a chapter as one file.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 from . import build, collect, grade, others, quiz, report, slides, source, zips

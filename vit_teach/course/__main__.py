@@ -1,6 +1,6 @@
 """The command line of :mod:`vit_teach.course`: build hand-outs, collect answers, grade them.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import argparse
