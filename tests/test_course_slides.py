@@ -3,12 +3,14 @@
 import base64
 import io
 import re
+import zipfile
 
 import nbformat
 import pytest
 from PIL import Image
+from test_course import handed_lines, solution_lines
 
-from vit_teach.course import slides
+from vit_teach.course import build, slides, zips
 
 NUMBERS = [f"{n:02}" for n in range(1, 16)]
 # What sticks out of a slide, or is too small to be read from the last row.
@@ -221,3 +223,77 @@ def test_the_speaker_sees_the_notes(decks, watched):
     with watched.context.expect_page() as popup:
         page.keyboard.press("s")
     popup.value.wait_for_selector(".speaker-controls-notes .value :text('every mistake')")
+
+
+# --- The zip of a chapter ----------
+
+
+@pytest.fixture(scope="module")
+def zipped(decks, tmp_path_factory):
+    """The zips of all exercises, and where the course was built that they are made of."""
+    home = tmp_path_factory.mktemp("zips")
+    names = build.build(out=home / "course")
+    return [zips.write(home / "course", decks, home / "out", name, "A book") for name in names]
+
+
+def test_a_zip_holds_what_a_first_lesson_needs(zipped):
+    assert [path.stem for path in zipped] == NUMBERS
+    inside = zipfile.ZipFile(zipped[1]).namelist()
+    for name in ("README.txt", "ex02_patchify.ipynb", "ex02_patchify.py", "test_ex02_patchify.py",
+                 "conftest.py", "quiz/02.moodle.xml", "quiz/02.gift.txt", "slides/02.html",
+                 "slides/figures/02-patchify-39.png", "slides/reveal/reveal.js",
+                 "slides/reveal/LICENSE.txt"):  # fmt: skip
+        assert f"02/{name}" in inside
+    assert not [name for name in inside if "mathjax" in name]  # a deck without formulas
+    assert "05/slides/mathjax/tex-chtml.js" in zipfile.ZipFile(zipped[4]).namelist()
+    assert sum(path.stat().st_size for path in zipped) < 20_000_000
+
+
+def test_no_zip_holds_a_line_of_a_solution(zipped):
+    lines, handed = solution_lines(), handed_lines()
+    for path in zipped:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith((".png", ".woff")) or "/mathjax/" in name or "/reveal/" in name:
+                    continue
+                text = archive.read(name).decode()
+                if name.endswith(".ipynb"):
+                    text = "\n".join(cell.source for cell in nbformat.reads(text, 4).cells)
+                assert not {line for line in lines if line in text} - handed, name
+                assert "BEGIN SOLUTION" not in text and "HIDDEN" not in text
+
+
+def test_a_deck_in_a_zip_works_on_its_own(zipped, watched, tmp_path):
+    zipfile.ZipFile(zipped[4]).extractall(tmp_path)
+    page = opened(watched, tmp_path / "05" / "slides" / "05.html")
+    assert page.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth)")
+    assert page.evaluate("document.querySelectorAll('mjx-container').length") >= 5
+    assert page.complaints == []
+
+
+def test_the_same_files_give_the_same_zip(decks, tmp_path):
+    build.build(names=["ex02_patchify"], out=tmp_path / "course")
+    one, two = (
+        zips.write(tmp_path / "course", decks, tmp_path / out, "ex02_patchify").read_bytes()
+        for out in ("one", "two")
+    )
+    assert one == two
+
+
+# --- The command ----------
+
+
+def test_the_command_writes_decks_where_the_chapters_ran_and_says_where_not(
+    tmp_path, monkeypatch, capsys
+):
+    from vit_teach.course.__main__ import main
+
+    monkeypatch.setattr(
+        slides, "executed", lambda path, caches=None: drawn(path) if "02" in path.name else None
+    )
+    out = tmp_path / "course"
+    assert main(["build", "ex02_patchify", "ex03_projection", "--out", str(out)]) == 0
+    assert [path.name for path in (out / "slides").glob("*.html")] == ["02.html"]
+    assert "no slides yet of 03 " in capsys.readouterr().out
+    assert main(["slides", "02", "--out", str(tmp_path / "decks")]) == 0
+    assert "slides of 02 in" in capsys.readouterr().out

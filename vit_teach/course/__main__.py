@@ -99,7 +99,7 @@ def run_slides(options: argparse.Namespace) -> None:
     book = source.configuration(options.config).get("title", "")
     chapters = options.chapters or slides.chapters()
     slides.build(chapters, options.out, book, run_them=True)
-    print(f"{len(chapters)} decks in {options.out}")
+    print("slides of", *chapters, "in", options.out)
 
 
 def run_collect(options: argparse.Namespace) -> None:
