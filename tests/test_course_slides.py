@@ -16,10 +16,10 @@ from vit_teach.course import build, slides, zips
 NUMBERS = [f"{n:02}" for n in range(1, 16)]
 # What sticks out of a slide, or is too small to be read from the last row.
 TROUBLE = """() => {
-  const slide = document.querySelector(".slides > section.present");
+  const slide = document.querySelector("section.present .slide");
   const edge = slide.getBoundingClientRect();
   const out = slide.scrollHeight > 720 || slide.scrollWidth > 1280 ? ["the slide"] : [];
-  for (const part of slide.querySelectorAll(":scope > :not(aside), .main *")) {
+  for (const part of slide.querySelectorAll("*")) {
     const box = part.getBoundingClientRect();
     if (box.right > edge.right - 20 || box.bottom > edge.bottom - 10) out.push(part.outerHTML);
     if (part.tagName === "IMG" && box.height < 200) out.push("small: " + part.alt);
@@ -115,10 +115,10 @@ def test_the_comment_of_a_line_may_be_left_out_and_nothing_else():
 
 
 def test_a_figure_that_is_not_wide_stands_beside_its_text():
-    for size, place in (((1400, 640), ""), ((800, 700), "beside")):
+    for size, place in (((1400, 640), ""), ((800, 700), " beside")):
         notebook = drawn(slides.chapter_of("01"), size)
         page, shown = slides.deck("01", notebook, "A book")
-        assert (f'<section class="{place}"><h2>Three ways' in page) and len(shown) == 4
+        assert (f'<div class="slide{place}"><h2>Three ways' in page) and len(shown) == 4
 
 
 # --- Where the pictures come from ----------
@@ -214,6 +214,11 @@ def test_formulas_are_set_and_a_deck_without_them_loads_no_mathjax(decks, watche
 def test_a_page_is_printed_for_each_slide(decks, watched):
     page = opened(watched, decks / "05.html", "?print-pdf")
     page.wait_for_selector(".pdf-page", state="attached")
+    page.emulate_media(media="print")
+    boxes = page.evaluate("""[...document.querySelectorAll(".pdf-page .slide, .pdf-page img")]
+      .map((part) => [part.tagName, part.getBoundingClientRect().height])""")
+    assert {height for tag, height in boxes if tag == "DIV"} == {720}
+    assert min(height for tag, height in boxes if tag == "IMG") > 200
     pdf = page.pdf(prefer_css_page_size=True, print_background=True)
     count = len(slides.read(slides.FOLDER / "05.md"))
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == count

@@ -242,7 +242,8 @@ def _slide(slide: Slide, figures: list[Figure], book: str) -> str:
         rest += f'<p class="credit">{html.escape(book)} · CC BY 4.0</p>'
     main = f'<div class="main">{rest}{pictures}</div>'
     notes = f'<aside class="notes">{to_html(slide.notes)}</aside>'
-    return f'<section class="{" ".join(kinds)}">{to_html(head)}{main}{notes}</section>'
+    body = f'<div class="{" ".join(["slide", *kinds])}">{to_html(head)}{main}</div>'
+    return f"<section>{body}{notes}</section>"
 
 
 def deck(number: str, notebook: Notebook, book: str) -> tuple[str, list[Figure]]:

@@ -5,9 +5,9 @@ const begin = () =>
     height: 720,
     margin: 0,
     center: false,
-    display: "flex",
     transition: "none",
     hash: true,
+    scrollActivationWidth: null, // on a phone, too, a slide is a slide
     slideNumber: "c/t",
     plugins: [RevealNotes],
   });
