@@ -6,7 +6,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 DATASET ?= cifar10
 MINUTES ?= 10
 PYTHON_FILES := vit_teach tests tools book/_ext
-PROSE := README.md CONTRIBUTING.md CHANGELOG.md data/README.md book/*.md book/appendix/*.md vit_teach tests tools
+PROSE := README.md CONTRIBUTING.md CHANGELOG.md data/README.md book/*.md book/appendix/*.md book/slides vit_teach tests tools
 QUICK := $(addprefix tests/test_,attention.py augment.py cost.py embedding.py encoder.py hybrid.py \
   optim.py patches.py resnet.py results.py vit.py zoo.py) vit_teach/vit vit_teach/augment vit_teach/results
 
@@ -53,7 +53,7 @@ format: $(VENV)/.installed-test  ## bring Python and, where Node is, JavaScript 
 data: $(VENV)/.installed  ## fetch CIFAR-10 (or: make data DATASET=cifar100)
 	@$(PY) -m vit_teach.data $(DATASET)
 
-course: $(VENV)/.installed  ## write the exercises for a class: hand-outs, solutions, tests
+course: $(VENV)/.installed  ## write what a class needs: hand-outs, solutions, tests, slides
 	@$(PY) -m vit_teach.course build $(ARGS)
 
 clean:  ## remove the built site and its caches, keep .venv and data

@@ -938,8 +938,93 @@ REACHED_RIGHT = [
     lambda s, x, n: count(felt(s, x, n).abs().amax(1) > 0),
 ]
 
+# --- Chapter 1 ----------
+
+
+def sized(change):
+    """A cost (tokens, numbers, entries) that a learner gets by changing the three numbers."""
+
+    def cost(height, width, channels, patch):
+        rows, columns = height // patch, width // patch
+        return change(rows, columns, channels, patch)
+
+    return cost
+
+
+SEQUENCE = [
+    (sized(lambda r, s, c, p: (r, c * p * p, r * r)), "along one side only"),
+    (sized(lambda r, s, c, p: (r * r, c * p * p, r**4)), "take the image for a square"),
+    (lambda h, w, c, p: (h * w, c * p * p, (h * w) ** 2), "tokens of single pixels"),
+    (sized(lambda r, s, c, p: (r * s, p * p, (r * s) ** 2)), "several channels"),
+    (sized(lambda r, s, c, p: (r * s, c * p, (r * s) ** 2)), "patch * patch pixels, not patch"),
+    (sized(lambda r, s, c, p: (r * s, c * p * p, r * s * (r * s - 1))), "itself too"),
+    (sized(lambda r, s, c, p: (r * s, c * p * p, r * s * (r * s - 1) // 2)), "stands twice"),
+    (sized(lambda r, s, c, p: (r * s + 1, c * p * p, (r * s + 1) ** 2)), "class token"),
+    (sized(lambda r, s, c, p: r * s), "a tuple of 3 is wanted"),
+    (sized(lambda r, s, c, p: print(r)), "Is there a `return`"),
+]
+SEQUENCE_RIGHT = [
+    sized(lambda r, s, c, p: (r * s, c * p * p, (r * s) ** 2)),
+    sized(lambda r, s, c, p: [r * s, p**2 * c, r**2 * s**2]),
+    lambda h, w, c, p: (*vt.patchify(torch.zeros(1, c, h, w), p).shape[1:],
+                        vt.patchify(torch.zeros(1, 1, h, w), p).shape[1] ** 2),
+]  # fmt: skip
+
+
+def piece(image, row, column, p):
+    return image[:, row * p : row * p + p, column * p : column * p + p]
+
+
+TOKEN = [
+    (lambda i, m, r, c, p: m @ piece(i, c, r, p).flatten(), "row and column are swapped"),
+    (lambda i, m, r, c, p: m @ i[:, r : r + p, c : c + p].reshape(-1), "count patches, not pixels"),
+    (lambda i, m, r, c, p: m @ piece(i, r, c, p).movedim(0, 2).flatten(), "colour stands last"),
+    (lambda i, m, r, c, p: m @ piece(i, r, c, p).mT.flatten(), "inside the patch are swapped"),
+    (lambda i, m, r, c, p: piece(i, r, c, p).flatten(), "this is the patch itself"),
+    (lambda i, m, r, c, p: piece(i, r, c, p).reshape(1, -1) @ m.T, "yours has two"),
+    (lambda i, m, r, c, p: m @ piece(i, r - 1, c - 1, p).flatten(), "counted from 0"),
+    (
+        lambda i, m, r, c, p: m @ vt.patchify(i[None], p)[0, r * (i.shape[2] // p) + c],
+        "switched off",
+    ),
+]
+TOKEN_RIGHT = [
+    lambda i, m, r, c, p: m @ piece(i, r, c, p).reshape(-1),
+    lambda i, m, r, c, p: (piece(i, r, c, p).flatten() * m).sum(dim=1),
+    lambda i, m, r, c, p: torch.einsum("dn,n->d", m, i.split(p, 1)[r].split(p, 2)[c].flatten()),
+    lambda i, m, r, c, p: (m @ i.unfold(1, p, p).unfold(2, p, p)[:, r, c].reshape(-1, 1))[:, 0],
+]
+
+
+def gaps(pixels, palette):
+    return pixels.double()[:, None] - palette.double()
+
+
+PALETTE = [
+    (lambda x, k: ((x[:, None] - k) ** 2).sum(2).argmin(1), "the numbers wrap round"),
+    (lambda x, k: (gaps(x, k).abs().byte() ** 2).sum(2).argmin(1), "the numbers wrap round"),
+    (lambda x, k: gaps(x, k).norm(dim=2).argmax(1), "the farthest colours"),
+    (
+        lambda x, k: (x.double().mean(1)[:, None] - k.double().mean(1)).abs().argmin(1),
+        "brightness only",
+    ),
+    (lambda x, k: gaps(x, k).mean(2).argmin(1), "either sign cancel"),
+    (lambda x, k: k[gaps(x, k).norm(dim=2).argmin(1)], "the number of the colour"),
+    (lambda x, k: gaps(x, k).norm(dim=2).argmin(0), "a pixel for each colour"),
+    (lambda x, k: gaps(x, k).square().sum(2).amin(1).long(), "you return the distance"),
+]
+PALETTE_RIGHT = [
+    lambda x, k: torch.cdist(x.double(), k.double()).argmin(1),
+    lambda x, k: (gaps(x, k) ** 2).sum(2).min(1).indices,
+    lambda x, k: torch.stack([((k.int() - one.int()) ** 2).sum(1).argmin() for one in x]),
+]
+
+
 # check -> (wrong answers with words of their message, right answers)
 ANSWERS = {
+    "sequence_cost": (SEQUENCE, SEQUENCE_RIGHT),
+    "one_token": (TOKEN, TOKEN_RIGHT),
+    "nearest_colour": (PALETTE, PALETTE_RIGHT),
     "patchify": (PATCHIFY, PATCHIFY_RIGHT),
     "repaired": (
         [(square(function), words) for function, words in PATCHIFY],

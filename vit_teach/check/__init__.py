@@ -10,9 +10,10 @@ what a well-known mistake gives, it names the mistake. ``seed`` draws other size
 Traceback (most recent call last):
 vit_teach.check.isolate.Wrong: (1, 7) is wanted, yours is (0, 0). (channel=1, y=1, x=3, width=6, ...
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
+from .chapter01 import nearest_colour, one_token, sequence_cost
 from .chapter02 import patchify, repaired, unpatchify, where
 from .chapter03 import from_google, projection, projection_cost, twice_kernel
 from .chapter04 import resize_positions, sincos, sincos_2d, tokens
@@ -23,7 +24,8 @@ from .isolate import NoAnswer, Wrong, answered
 
 __all__ = [
     "NoAnswer", "Wrong", "answered", "attention", "encoder_block", "fold", "from_google",
-    "join_kernels", "layer_norm", "mlp", "multi_head", "patchify", "projection", "projection_cost",
-    "reached", "repack", "repaired", "resize_positions", "row_attention", "sincos", "sincos_2d",
-    "surround", "tokens", "twice_kernel", "unpatchify", "where", "window",
+    "join_kernels", "layer_norm", "mlp", "multi_head", "nearest_colour", "one_token", "patchify",
+    "projection", "projection_cost", "reached", "repack", "repaired", "resize_positions",
+    "row_attention", "sequence_cost", "sincos", "sincos_2d", "surround", "tokens", "twice_kernel",
+    "unpatchify", "where", "window",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ made in the process that called, which the learner's code cannot write to. Witho
 (Windows), or where a forked child cannot compute, the function runs in the calling process: an
 endless loop in Python is then stopped only where the system has an alarm, and memory has no limit.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """What is common to all checks: cases, the comparison, and the words for what is wrong.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import copy

@@ -3,7 +3,7 @@
 Numbers, strings, lists, dictionaries and tensors pass; anything else arrives as its type's name.
 Nothing is unpickled: a forged message can be a wrong result, never a program.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import base64

@@ -9,11 +9,11 @@ instructor's notebook, a plain file with tests, and what the grader compares wit
 ``source`` reads an exercise and makes its versions, ``build`` writes them, ``collect`` puts a
 submission's answers into a clean copy, ``grade`` marks it, ``report`` writes marks and feedback,
 ``others`` writes what otter-grader and Gradescope want, ``quiz`` the questions for Moodle and
-Canvas.
+Canvas, ``slides`` a deck for each chapter, ``zips`` a chapter as one file.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
-from . import build, collect, grade, others, quiz, report, source
+from . import build, collect, grade, others, quiz, report, slides, source, zips
 
-__all__ = ["build", "collect", "grade", "others", "quiz", "report", "source"]
+__all__ = ["build", "collect", "grade", "others", "quiz", "report", "slides", "source", "zips"]

@@ -1,6 +1,6 @@
 """The command line of :mod:`vit_teach.course`: build hand-outs, collect answers, grade them.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import build, others, report, source
+from . import build, others, report, slides, source
 from .collect import collect, submissions
 from .grade import grade, prove
 
@@ -27,6 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, default=build.OUT, help="folder, emptied first")
     one = commands.add_parser("quiz", help="write the quizzes for Moodle and Canvas")
     one.add_argument("--out", type=Path, default=build.OUT / "quiz", help="folder")
+    one = commands.add_parser("slides", help="write the slides; a chapter without outputs is run")
+    one.add_argument("chapters", nargs="*", help="numbers as 02 (default: all)")
+    one.add_argument("--out", type=Path, default=build.OUT / "slides", help="folder")
     for name, words in (
         ("collect", "put the answers into clean copies of the hand-out"),
         ("grade", "mark submissions: marks.csv and a page of feedback for each student"),
@@ -47,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     SystemExit: 0
     """
     options = make_parser().parse_args(arguments)
-    commands = {"build": run_build, "quiz": run_quiz, "collect": run_collect, "grade": run_grade}
+    commands = {"build": run_build, "quiz": run_quiz, "slides": run_slides,
+                "collect": run_collect, "grade": run_grade}  # fmt: skip
     try:
         commands[options.command](options)
     except (ValueError, OSError) as error:
@@ -64,7 +68,13 @@ def run_build(options: argparse.Namespace) -> None:
     ValueError: there is no exercise 'ex99': ...
     """
     start = time.perf_counter()
-    names = build.build(source.configuration(options.config), options.names or None, options.out)
+    config = source.configuration(options.config)
+    names = build.build(config, options.names or None, options.out)
+    chapters = [name[2:4] for name in names if name[2:4] in slides.chapters()]
+    missing = slides.build(chapters, options.out / "slides", config.get("title", ""))
+    if missing:
+        print("no slides yet of", *missing, "(make book runs these chapters, or:")
+        print("  python -m vit_teach.course slides)")
     print(f"{len(names)} exercises in {options.out} ({time.perf_counter() - start:.0f} s)")
 
 
@@ -77,6 +87,19 @@ def run_quiz(options: argparse.Namespace) -> None:
     15 quizzes in ...
     """
     print(f"{build.write_quizzes(options.out)} quizzes in {options.out}")
+
+
+def run_slides(options: argparse.Namespace) -> None:
+    """Write the slides of all chapters, or of some.
+
+    >>> run_slides(make_parser().parse_args(["slides", "99"]))
+    Traceback (most recent call last):
+    ValueError: there are no slides of chapter '99'; ...
+    """
+    book = source.configuration(options.config).get("title", "")
+    chapters = options.chapters or slides.chapters()
+    slides.build(chapters, options.out, book, run_them=True)
+    print("slides of", *chapters, "in", options.out)
 
 
 def run_collect(options: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """Write the versions of each exercise into one folder: what a teacher hands out, keeps and runs.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import copy

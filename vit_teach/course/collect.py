@@ -3,7 +3,7 @@
 Cells that were deleted, doubled, moved, or stripped of their metadata by some editor cost nobody a
 point: an answer is found by its nbgrader id, else by its cell's id, else by the name it defines.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import ast

@@ -6,7 +6,7 @@ are compared here. So an answer can be wrong, endless or destructive to itself, 
 still runs with your rights on your machine: for students you do not trust, start the whole grader
 in a container without network.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import ast

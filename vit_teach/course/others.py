@@ -1,6 +1,6 @@
 """What other graders want: test files for otter-grader, a zip and a report for Gradescope.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import io

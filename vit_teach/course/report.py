@@ -1,6 +1,6 @@
 """Write the marks of a class: one CSV, and one page of feedback a student.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import csv

@@ -5,7 +5,7 @@ task, hint and solution. A group of cells is a task: its text, hints, an answer 
 and the reasoning, tagged solution. The answer stands between ``### BEGIN SOLUTION`` and
 ``### END SOLUTION``; further cases of a test between ``### BEGIN HIDDEN TESTS`` and its end.
 
-For the exercises of chapters 2 to 15.
+For the exercises of chapters 1 to 15.
 """
 
 import ast
