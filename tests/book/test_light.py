@@ -20,9 +20,6 @@ from math_core import LatexError
 
 # For one load over http with gzip, before the reader asks for a figure or scrolls.
 KB, REQUESTS, SHIFT = 350, 40, 0.02
-# The longest task, as a multiple of a calculation that the same page does after its load: some 50
-# ms on a laptop's core that is four times slowed.
-TASK = 6
 FORMULAS = re.compile(r"<math[ >].*?</math>", re.DOTALL)
 
 
@@ -37,7 +34,7 @@ def test_nothing_jumps_while_a_page_loads(page_name, over_http):
 
 
 def test_no_task_holds_a_page_up(page_name, over_http):
-    assert over_http(page_name).weight["task"] <= TASK
+    assert over_http(page_name).weight["task"] <= pages.TASK
 
 
 @pytest.mark.parametrize("module", [vit_math, vit_page, vit_style])
