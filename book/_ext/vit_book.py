@@ -3,6 +3,9 @@
 - vit_execute: runs the chapters side by side and keys their cache by the package and its data.
 - vit_results: recorded numbers in the prose.
 - vit_folds: sections that open when asked.
+- vit_math: formulas as MathML.
+- vit_figure: still pictures of plotly's figures.
+- vit_style: the theme's style sheet without what no page uses.
 - vit_search: what a search finds first.
 - vit_labels: labels of author and year in the list of references.
 - vit_repository: links and launch buttons of the repository that builds the site.
@@ -19,10 +22,12 @@ from pathlib import Path
 import vit_execute
 import vit_folds
 import vit_labels  # noqa: F401  # registers the style of the references
+import vit_math
 import vit_page
 import vit_repository
 import vit_results
 import vit_search
+import vit_style
 from docutils import nodes
 from sphinx.util import logging
 
@@ -34,7 +39,8 @@ LOG = logging.getLogger(__name__)
 
 # A page gets the scripts and styles of a row when its HTML contains the row's mark.
 FILES_BY_MARK = {
-    'class="vt-plotly"': ("vt/vt-plotly.js",),  # which loads plotly.min.js when it is scrolled to
+    'class="vt-plotly"': ("vt/vt-plotly.js",),  # which loads plotly.min.js when asked to
+    "<math": ("vt/vt-math.css",),
     'class="vt-quiz"': ("vt/vt-quiz.js", "vt/vt-quiz.css"),
     'class="vt-widget"': ("vt/vt-host.js", f"vt/{widgets.STYLE}"),
 }
@@ -79,7 +85,10 @@ def gather_widgets(folder: Path) -> None:
 
 
 def gather_static(folder: Path) -> None:
-    """Collect our scripts and styles, widgets, plotly and MathJax in one folder for the site."""
+    """Collect our scripts and styles, widgets, plotly and MathJax in one folder for the site.
+
+    No page of the book loads MathJax: slides and pages that an instructor adds may.
+    """
     for file in (HERE / "static").iterdir():
         copy_newer(file, folder / "vt" / file.name)
     gather_widgets(folder / "vt")
@@ -98,9 +107,7 @@ def configure(app, config) -> None:
     static = Path(app.outdir).parent / "site_static"
     gather_static(static)
     config.html_static_path = [*config.html_static_path, str(static)]
-    config.mathjax_path = "mathjax/tex-chtml.js"
-    # The menu's speech tools would be fetched lazily; assistive MathML is built in and stays on.
-    config.mathjax3_config = {**(config.mathjax3_config or {}), "options": {"enableMenu": False}}
+    config.html_math_renderer = "mathml"
     config.html_context = {"default_mode": "auto", **(config.html_context or {})}
     options = config.html_theme_options
     options["navbar_persistent"] = []  # the theme would show a second search bar
@@ -175,7 +182,8 @@ def add_share_tags(app, pagename, context, doctree) -> None:
     picture = "_static/vt/share.png"
     repo = vit_repository.repository()
     address = repo.site + picture if repo else context["pathto"](picture, True)
-    tags = vit_page.share_tags(html.unescape(title), description, address)
+    own = f"{repo.site}{pagename}.html" if repo else ""
+    tags = vit_page.share_tags(html.unescape(title), description, address, own)
     context["metatags"] = (context.get("metatags") or "") + tags
 
 
@@ -183,7 +191,9 @@ def setup(app) -> dict:
     """Register the extension."""
     vit_results.setup(app)
     vit_folds.setup(app)
+    vit_math.setup(app)
     vit_search.setup(app)
+    vit_style.setup(app)
     app.add_css_file("vt/vit.css")
     app.add_css_file("vt/icons.css")
     app.add_js_file("vt/vit.js", loading_method="defer")

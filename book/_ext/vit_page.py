@@ -1,8 +1,9 @@
 """The last look at a page's HTML: what makes it lighter, and what a link to it shows elsewhere.
 
-The theme's templates load an icon font's script and the search index on every page, and Sphinx
-writes pictures without their size. All that is mended in the finished text of a page. It also gets
-its security policy, by which a browser runs and loads nothing that does not belong to the page.
+The theme's templates load an icon font's script and the search index on every page, scripts hold up
+the reading of a page, and Sphinx writes pictures as PNG and without their size. All that is mended
+in the finished text of a page. It also gets its security policy, by which a browser runs and loads
+nothing that does not belong to the page.
 """
 
 import base64
@@ -11,7 +12,11 @@ import html
 import re
 from pathlib import Path
 
+import vit_figure
+import vit_math
 from docutils import nodes
+
+from vit_teach.paths import written_whole
 
 LONGEST = 160  # letters of a description: more is cut off by whoever shows it
 SCRIPT = r'\s*<script[^>]*\bsrc="[^"]*{}[^"]*"[^>]*></script>'
@@ -19,6 +24,30 @@ SCRIPT = r'\s*<script[^>]*\bsrc="[^"]*{}[^"]*"[^>]*></script>'
 # the page that does.
 ICON_SCRIPT = re.compile(SCRIPT.format("scripts/fontawesome"))
 SEARCH_SCRIPTS = re.compile(SCRIPT.format("(?:searchtools|language_data|searchindex)"))
+# What a page needs only where it has something for it: the text that shows it, the files.
+CLASS = r'class="(?:[^"]* )?(?:{})'
+NEEDED_BY = (
+    (CLASS.format(r'toggle[ "]|dropdown (?:[^"]* )?admonition|admonition (?:[^"]* )?dropdown'),
+     ("togglebutton",)),
+    (CLASS.format("sd-tab-set"), ("design-tabs",)),
+    (CLASS.format("sd-"), ("sphinx-design",)),
+    (CLASS.format("highlight"), ("clipboard", "copybutton")),
+    ("$^", ("sphinx-thebe",)),  # no page: code is run in a notebook
+)  # fmt: skip
+FILE = r'\s*<(?:script|link)\b[^>]*\b(?:src|href)="[^"]*_static/{}\b[^"]*"[^>]*>(?:</script>)?'
+PRELOAD = re.compile(r'<link rel="preload" as="script"[^>]*>\n?')
+# A script without which others do not begin, and which the page itself calls: it is tiny.
+EARLY = "documentation_options"
+WAITS = re.compile(rf"<script(?=[^>]*\bsrc=)(?![^>]*(?:\bdefer|\basync|{EARLY}))")
+# The theme's own style sheet does nothing but load another.
+DETOUR = re.compile(r'styles/theme\.css[^"]*')
+# The theme's script would settle on light or dark after the page is seen: colours and borders jump.
+LATE_THEME = 'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";'
+THEME = """{
+      const { mode } = document.documentElement.dataset;
+      const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+      document.documentElement.dataset.theme = mode !== "auto" ? mode : dark ? "dark" : "light";
+    }"""
 # The arrow that opens a chapter's list of exercises has no name of its own.
 TOGGLE = re.compile(r'<summary>(?=<span class="toctree-toggle")')
 EMPTY_HEAD = re.compile(r"<th(?: class=\"[^\"]*\")?>\s*(?:<p></p>)?\s*</th>")
@@ -35,7 +64,7 @@ OWN = "'self' file:"
 POLICY = {
     "default-src": "'none'",
     "img-src": f"{OWN} data: blob:",  # pictures of cells, the reader's own picture
-    "style-src": f"{OWN} 'unsafe-inline'",  # MathJax and plotly write styles
+    "style-src": f"{OWN} 'unsafe-inline'",  # formulas and plotly have styles in their tags
     "font-src": f"{OWN} data:",
     "worker-src": "blob:",  # the X-ray's model
     "form-action": OWN,  # the search field
@@ -85,14 +114,57 @@ def size_pictures(page: str, find) -> str:
     return PICTURE.sub(finish, page)
 
 
+def drop_unneeded(page: str) -> str:
+    """The page without the scripts and styles that have nothing to do on it.
+
+    >>> drop_unneeded('<p>No code.</p> <script src="_static/copybutton.js?v=1"></script>')
+    '<p>No code.</p>'
+    """
+    for mark, names in NEEDED_BY:
+        if not re.search(mark, page):
+            for name in names:
+                page = re.sub(FILE.format(name), "", page)
+    return page
+
+
 def lighten(page: str, find, searches: bool = False) -> str:
-    """The finished HTML of a page without what it does not need."""
+    """The finished HTML of a page without what it does not need, and with scripts that wait."""
     page = ICON_SCRIPT.sub("", page)
     if not searches:
         page = SEARCH_SCRIPTS.sub("", page)
-    page = EMPTY_HEAD.sub("<td></td>", page)
+        page = WAITS.sub('<script defer="defer"', page)
+    page = DETOUR.sub("basic.css", PRELOAD.sub("", drop_unneeded(page)))
+    page = EMPTY_HEAD.sub("<td></td>", page.replace(LATE_THEME, THEME))
     page = TOGGLE.sub('<summary aria-label="Exercises of this chapter">', page)
+    page = vit_math.keep_together(vit_figure.with_stills(page))
     return with_policy(size_pictures(page, find))
+
+
+def as_webp(page: str, find, images: Path) -> str:
+    """The page with its PNG pictures as WebP files in ``images``, where those are smaller.
+
+    No pixel changes. ``find(folder, name)`` is that of :func:`size_pictures`.
+    """
+
+    def lighter(match):
+        tag, (folder, name) = match.group(0), match.groups()
+        path = find(folder, name) if folder == "_images" and name.endswith(".png") else None
+        webp = write_webp(path, images / f"{name[:-4]}.webp") if path else None
+        return tag.replace(f"{folder}/{name}", f"{folder}/{webp.name}") if webp else tag
+
+    return PICTURE.sub(lighter, page)
+
+
+def write_webp(source: Path, target: Path) -> Path | None:
+    """Write a picture as WebP unless it stands there already; None where that is not smaller."""
+    from PIL import Image
+
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(source) as picture, written_whole(target) as file:
+            opaque = picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255)
+            (picture.convert("RGB") if opaque else picture).save(file, "WEBP", lossless=True)
+    return target if target.stat().st_size < source.stat().st_size else None
 
 
 def _hash(text: str) -> str:
@@ -140,8 +212,8 @@ def describe(doctree, skip: re.Pattern) -> str:
     return ""
 
 
-def share_tags(title: str, description: str, picture: str) -> str:
-    """The tags that say how a link to a page looks elsewhere.
+def share_tags(title: str, description: str, picture: str, address: str = "") -> str:
+    """The tags that say how a link to a page looks elsewhere; ``address`` is the page's own.
 
     >>> share_tags("A & B", "", "p.png").splitlines()[0]
     '<meta property="og:title" content="A &amp; B" />'
@@ -149,6 +221,7 @@ def share_tags(title: str, description: str, picture: str) -> str:
     tags = [("property", "og:title", title), ("property", "og:type", "article")]
     if description:
         tags += [("name", "description", description), ("property", "og:description", description)]
+    tags += [("property", "og:url", address)] if address else []
     tags += [("property", "og:image", picture), ("name", "twitter:card", "summary_large_image")]
     lines = (f'<meta {a}="{b}" content="{html.escape(c)}" />' for a, b, c in tags)
     return "\n".join(lines) + "\n"
@@ -170,6 +243,7 @@ def wrap_templates(app) -> None:
 
     def finished(template, context):
         page = render(template, context)
-        return lighten(page, find, context.get("pagename") == "search")
+        page = lighten(page, find, context.get("pagename") == "search")
+        return as_webp(page, find, Path(app.outdir) / "_images")
 
     app.builder.templates.render = finished

@@ -16,9 +16,27 @@ CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
 PAGES = [f"{name}.html" for name in [*DOCUMENTS, EXERCISES[3]]] + ["genindex.html", "search.html"]
 ALL_PAGES = {*PAGES, *(f"{name}.html" for name in EXERCISES)}
 REDIRECT = "index.html"  # the address of the site itself leads to its first page
-# Axe takes long on a page of code. Its colour rules depend on the theme, its layout rules on the
-# width: two settings hold each of both.
+# The longest task of a page's load, as a multiple of a calculation that the same page does right
+# after: some 50 ms on a laptop's core that is four times slowed. With MathJax it was 20 and more.
+TASK = 10
+# Axe takes seconds on a page of code. Its rule of colours depends on the theme and its rule of what
+# scrolls on the width; all others give the same in every setting.
+AXE_ALL = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+AXE_BY_LOOK = {"type": "rule", "values": ["color-contrast", "scrollable-region-focusable"]}
 AXE_SETTINGS = [("light", 1280), ("dark", 390)]
+
+
+def axe_rules(name: str) -> dict[tuple, object]:
+    """The rules by which a page is judged, for each setting in which it is.
+
+    Chapters are judged in both looks. Of the other pages, which have the same parts, each is
+    judged in one, in turn.
+    """
+    first = PAGES.index(name) % 2
+    rules = {AXE_SETTINGS[first]: AXE_ALL}
+    if name.removesuffix(".html") in CHAPTERS:
+        rules[AXE_SETTINGS[1 - first]] = AXE_BY_LOOK
+    return rules
 
 
 class Collector(HTMLParser):

@@ -9,6 +9,7 @@ import pages
 import pytest
 
 MARK = "download-source-button"
+UNFOLD = "(f) => { for (let e = f; e; e = e.parentElement) if ('open' in e) e.open = true; }"
 
 
 @functools.cache
@@ -52,11 +53,16 @@ def test_the_console_stays_empty(page_name, over_http, from_file):
 
 def test_axe_finds_nothing(page_name, over_http):
     violations = over_http(page_name).violations
-    assert set(violations) == {f"{theme} {width}" for theme, width in pages.AXE_SETTINGS}
+    rules = pages.axe_rules(page_name)
+    assert set(violations) == {f"{theme} {width}" for theme, width in rules}
     assert {setting: found for setting, found in violations.items() if found} == {}
 
 
-def test_nothing_is_wider_than_a_phone(page_name, over_http):
+def test_every_control_has_a_name(page_name, over_http):
+    assert over_http(page_name).unnamed == []
+
+
+def test_nothing_is_wider_than_a_phone_or_a_zoomed_desk(page_name, over_http):
     overflow = over_http(page_name).overflow
     assert {setting: pixels for setting, pixels in overflow.items() if pixels > 0} == {}
 
@@ -98,14 +104,36 @@ def test_plotly_is_loaded_only_where_a_figure_needs_it(page_name, over_http, sit
     assert loaded == bool(parsed(site / page_name).figures)
 
 
-def test_plotly_waits_until_a_figure_is_scrolled_to(page, site, site_url):
+def test_plotly_waits_until_a_figure_is_asked_for(page, site, site_url):
     name = next(name for name in pages.PAGES if parsed(site / name).figures)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(site_url + name)
+    button = page.locator("button.vt-explore").first
+    button.evaluate(UNFOLD)
+    button.scroll_into_view_if_needed()
     page.wait_for_load_state("networkidle")
     assert not any("plotly" in url and "vt-plotly" not in url for url in asked)
-    page.locator("figure.vt-plotly").first.scroll_into_view_if_needed()
+    page.keyboard.press("Tab")
+    button.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.vt-plotly').dataset.drawn")
+    assert page.locator(".vt-plotly .js-plotly-plot").count() == 1
+    assert page.locator(".vt-plotly :is(.vt-still, .vt-explore)").count() == 0
+    assert page.evaluate("document.activeElement.className") == "vt-plotly"  # not lost
+
+
+def test_a_figure_that_does_not_load_can_be_tried_again(page, site, site_url):
+    name = next(name for name in pages.PAGES if parsed(site / name).figures)
+    page.route("**/plotly.min.js*", lambda route: route.abort())
+    page.goto(site_url + name)
+    button = page.locator("button.vt-explore").first
+    button.evaluate(UNFOLD)
+    button.click()
+    page.wait_for_selector("text=Try again")
+    assert page.locator(".vt-still").first.is_visible()
+    page.unroute("**/plotly.min.js*")
+    button.click()
     page.wait_for_function("() => document.querySelector('.vt-plotly').dataset.drawn")
 
 
@@ -165,9 +193,7 @@ def test_paper_opens_every_fold_and_closes_it_again(page, site_url):
 def test_formulas_are_no_stops_and_copy_buttons_are_one(page, site_url):
     page.goto(site_url + "book/06_encoder.html")
     page.wait_for_load_state("load")
-    page.evaluate("async () => window.MathJax?.startup?.promise")
-    page.wait_for_timeout(300)
-    inline = "[...document.querySelectorAll('mjx-container:not([display])')]"
+    inline = "[...document.querySelectorAll('span.math, span.math *')]"
     assert page.evaluate(f"{inline}.length > 3 && {inline}.every((m) => m.tabIndex < 0)")
     buttons = page.locator("button.copybtn")
     stops = "(all) => all.map((button) => button.tabIndex)"
@@ -186,6 +212,46 @@ def test_the_focus_is_seen_on_every_button_of_the_header(page, site_url):
     for button in page.locator(".bd-header-article button:visible").all():
         button.focus()
         assert button.evaluate("(b) => getComputedStyle(b).outlineStyle") == "solid"
+
+
+def test_colours_of_the_system_leave_icons_and_the_focus(page, site_url):
+    page.emulate_media(forced_colors="active")
+    page.goto(site_url + "book/06_encoder.html")
+    page.keyboard.press("Tab")
+    canvas = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for button in page.locator(".bd-header-article button:visible").all():
+        button.focus()
+        ring = button.evaluate("(b) => [getComputedStyle(b).outlineStyle, b.querySelector('i')"
+                               " && getComputedStyle(b.querySelector('i'), '::before')"
+                               ".backgroundColor]")  # fmt: skip
+        assert ring[0] == "solid" and ring[1] != canvas
+
+
+def test_nothing_moves_for_those_who_asked_for_stillness(page, site_url):
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(site_url + "book/06_encoder.html")
+    page.wait_for_load_state("load")
+    moving = page.evaluate(
+        "[...document.querySelectorAll('*')].filter((e) => ['transitionDuration',"
+        " 'animationDuration'].some((part) => parseFloat(getComputedStyle(e)[part]) > 0.001))"
+        ".map((e) => e.outerHTML.slice(0, 80))"
+    )
+    assert moving == []
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+
+@pytest.mark.parametrize("name", ["06_encoder", "appendix/notation", "appendix/reproduce"])
+def test_paper_cuts_no_table(name, page, site_url):
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 with Chromium's own margins
+    page.goto(site_url + f"book/{name}.html")
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('article table')].filter((t) => t.checkVisibility()"
+        " && t.getBoundingClientRect().right > document.documentElement.clientWidth + 1)"
+        ".map((t) => t.textContent.slice(0, 60))"
+    )
+    assert cut == []
 
 
 def test_search_finds_the_class_token(page, site_url):
@@ -226,7 +292,9 @@ def test_the_theme_of_a_figure_follows_the_page(site, page):
         pytest.skip("no page has a plotly figure")
     page.emulate_media(color_scheme="light")
     page.goto((site / with_figure[0]).as_uri())
-    page.locator("figure.vt-plotly").first.scroll_into_view_if_needed()
+    button = page.locator("button.vt-explore").first
+    button.evaluate(UNFOLD)
+    button.click()
     colour = "() => document.querySelector('.vt-plotly .js-plotly-plot')?._fullLayout.font.color"
     page.wait_for_function("() => document.querySelector('.vt-plotly')?.dataset.drawn")
     light = page.evaluate(colour)

@@ -7,7 +7,7 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
 (() => {
   const opened = [];
   window.addEventListener("beforeprint", () => {
-    opened.push(...document.querySelectorAll("details:not([open])"));
+    opened.push(...document.querySelectorAll("article details:not([open])"));
     opened.forEach((fold) => (fold.open = true));
     document.querySelectorAll("img[loading=lazy]").forEach((image) => (image.loading = "eager"));
   });
@@ -46,33 +46,17 @@ document.addEventListener("DOMContentLoaded", () => {
       button.insertAdjacentHTML("beforeend", '<span class="visually-hidden">Colour theme</span>');
     }
   });
-  // What scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
-  // (A formula in a line of text has no width of its own: it never scrolls.)
+  // What scrolls sideways must be reachable by keyboard (WCAG 2.1.1). All are measured before the
+  // first is changed, so that the page is laid out once.
   const scrolls = (box) =>
     box.scrollWidth > box.clientWidth + 1 &&
     ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
+  const BOXES = "pre, div.math, .output, div.cell_output, .pst-scrollable-table-container";
   const makeReachable = () => {
-    document
-      .querySelectorAll(
-        "pre, mjx-container, div.math, .output, div.cell_output, .pst-scrollable-table-container",
-      )
-      .forEach((box) => {
-        if (scrolls(box)) box.tabIndex = 0;
-      });
+    const boxes = [...document.querySelectorAll(BOXES)].filter((box) => box.tabIndex < 0);
+    boxes.filter(scrolls).forEach((box) => (box.tabIndex = 0));
   };
-  makeReachable();
-  window.addEventListener("load", () => {
-    makeReachable();
-    window.MathJax?.startup?.promise?.then(makeReachable);
-  });
+  window.addEventListener("load", () => requestIdleCallback(makeReachable, { timeout: 1000 }));
   window.addEventListener("resize", makeReachable);
   document.addEventListener("toggle", makeReachable, true); // what a fold held back has a width now
-  // On paper every fold is open.
-  const closed = () => document.querySelectorAll(".bd-article details:not([open])");
-  let opened = [];
-  window.addEventListener("beforeprint", () => {
-    opened = [...closed()];
-    opened.forEach((fold) => (fold.open = true));
-  });
-  window.addEventListener("afterprint", () => opened.forEach((fold) => (fold.open = false)));
 });

@@ -1,10 +1,7 @@
 // Draws the plotly figures of a page from the JSON beside them, in the colours of the page's theme.
-// Plotly itself, five megabytes, is loaded when the reader comes near the first figure.
+// A still picture stands there first: plotly itself, five megabytes, is loaded when the reader asks.
 (() => {
   const PLOTLY = new URL("plotly.min.js", document.currentScript.src).href;
-  const NEAR = "800px"; // below the window
-  const HEIGHT = 450; // of a figure whose layout names none, as plotly has it
-
   let loading = null;
   const loadPlotly = () =>
     (loading ||= new Promise((resolve, reject) => {
@@ -77,9 +74,13 @@
   const read = (figure) => JSON.parse(figure.querySelector("script").textContent);
 
   const draw = async (figure) => {
+    const button = figure.querySelector(".vt-explore");
+    button.disabled = true;
+    button.textContent = "Loading";
     await loadPlotly();
     const { data, layout, frames, config } = read(figure);
     const plot = document.createElement("div");
+    figure.querySelector(".vt-still").remove();
     figure.append(plot);
     const wide = figure.clientWidth >= 500; // on a phone the buttons would lie over the plot
     const settings = { responsive: true, displaylogo: false, ...config };
@@ -96,25 +97,24 @@
       attributeFilter: ["data-theme"],
     });
     figure.dataset.drawn = "true";
+    figure.tabIndex = -1;
+    figure.focus({ preventScroll: true }); // the button that had the focus goes
+    button.remove();
   };
 
-  const watch = () => {
-    const near = new IntersectionObserver(
-      (entries) =>
-        entries
-          .filter((entry) => entry.isIntersecting)
-          .forEach(({ target }) => {
-            near.unobserve(target);
-            draw(target);
-          }),
-      { rootMargin: NEAR },
-    );
-    document.querySelectorAll("figure.vt-plotly").forEach((figure) => {
-      figure.style.minHeight = `${read(figure).layout.height || HEIGHT}px`; // nothing jumps later
-      near.observe(figure);
-    });
+  const failed = (button) => {
+    loading = null;
+    button.disabled = false;
+    button.textContent = "This did not load. Try again";
   };
-  document.readyState === "loading"
-    ? document.addEventListener("DOMContentLoaded", watch)
-    : watch();
+
+  document.querySelectorAll(".vt-explore").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", () =>
+      draw(button.closest("figure")).catch((error) => {
+        console.error(error);
+        failed(button);
+      }),
+    );
+  });
 })();
