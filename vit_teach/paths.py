@@ -24,6 +24,8 @@ def as_path(value: str | Path, name: str) -> Path:
     try:
         path = Path(value).expanduser()
         path.exists()  # a name may be one that no system takes
+        if "\0" in str(path):
+            raise ValueError("it holds a zero byte")
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"{name}={value!r} must be a path: {error}") from error
     return path

@@ -231,7 +231,7 @@ def _load_checked(path: Path) -> dict[str, Any]:
                 raise ValueError(_damaged(path))
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError,
-            zipfile.BadZipFile, NotImplementedError, zlib.error,
+            zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, zlib.error,
             pickle.UnpicklingError) as error:  # fmt: skip
         raise ValueError(_damaged(path)) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 import traitlets
 from PIL import Image, ImageDraw
 
+from ..arguments import explained
 from ..data.pictures import photograph
 from ..paths import WEIGHTS
 from ..weights.files import read_metadata
@@ -145,6 +146,7 @@ class XRay(BookWidget):
     engine = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
 
+    @explained
     def __init__(self, name: str = "cifar-vit-20min", **settings: Any) -> None:
         path = weights_file(name)
         self._about = read_metadata(path)

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ... import cost, results
+from ...arguments import require_type
 from ...data.drawn import shapes
-from ...paths import RESULTS, RUNS
+from ...paths import RESULTS, RUNS, as_path
 from ...train.card import card_of_run
 from ...train.evaluation import evaluate
 from ...train.loop import Trainer, train
-from .cells import nothing_more
+from .cells import Cell, Experiment, nothing_more
 from .images import load_sets
 from .measurement import Measurement, card_of, seconds
 from .pretrained import begin
@@ -35,7 +36,6 @@ from .same_training import same_training, shared_card
 from .wrappers import build_model
 
 if TYPE_CHECKING:
-    from .cells import Cell, Experiment
     from .measurement import AnyCell
 
 
@@ -104,6 +104,10 @@ def run_cell(
     >>> run_cell(demo, tiny)["train"]["steps"]
     2
     """
+    require_type("experiment", experiment, Experiment, "an Experiment")
+    require_type("cell", cell, (Cell, Measurement), "a Cell or a Measurement")
+    work = None if work is None else as_path(work, "work")
+    recorded = None if recorded is None else as_path(recorded, "recorded")
     if isinstance(cell, Measurement):
         return card_of(experiment, cell, _command(experiment, cell), work)
     cell = with_chosen_rate(cell, recorded or RESULTS)
@@ -114,7 +118,7 @@ def run_cell(
             names = experiment, cell
             return shared_card(twin, *names, selection(cell), _command(*names))
     model = build_model(cell, len(train_set.classes))
-    begun = begin(model, cell, validation_set, Path(work).parent / "start" if work else None)
+    begun = begin(model, cell, validation_set, work.parent / "start" if work else None)
     model, history = train(model, train_set, validation_set, cell.train, folder=work, quiet=quiet)
     metrics = {
         **begun,
@@ -360,6 +364,8 @@ def run_here(experiment: Experiment, folder: str | Path | None = None) -> list[d
     ``folder`` keeps the cards; a cell that has one is not run again. Uses CIFAR-10 where it is,
     else shapes.
     """
+    require_type("experiment", experiment, Experiment, "an Experiment")
+    folder = None if folder is None else as_path(folder, "folder")
     cards = []
     for cell in experiment.cells(True):
         path = card_path(experiment, cell, folder) if folder is not None else None
