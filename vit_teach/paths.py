@@ -31,6 +31,23 @@ def as_path(value: str | Path, name: str) -> Path:
     return path
 
 
+def writable(folder: Path) -> Path:
+    """``folder``, made and tried out now, so that no work is lost at its end.
+
+    Raises ``OSError`` for a place that cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writable(Path(folder) / "a" / "b").name
+    'b'
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / "can-this-be-written") as trial:
+        trial.touch()
+    (folder / "can-this-be-written").unlink(missing_ok=True)
+    return folder
+
+
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary name to write to; at the end the file gets its own name, in one step.

@@ -128,7 +128,7 @@ def cutout(images: Tensor, size: int, generator: torch.Generator, fill: float = 
     """
     check_images(images, torch.float32)
     whole("size", size, 1)
-    finite("fill", fill)
+    finite("fill", fill, -1e6, 1e6)
     batch, _, height, width = images.shape
     top = draw_whole(generator, height, batch) - size // 2  # (B,)
     left = draw_whole(generator, width, batch) - size // 2  # (B,)
@@ -158,7 +158,7 @@ def affine(
     tensor([[[[0.0000, 0.1000, 0.2000]]]])
     """
     check_images(images, torch.float32)
-    finite("fill", fill)
+    finite("fill", fill, -1e6, 1e6)
     height, width = images.shape[2:]
     given = {"rotate": rotate, "shear_x": shear_x, "shear_y": shear_y, "right": right,
              "down": down, "scale": scale}  # fmt: skip

@@ -345,6 +345,9 @@ def resumed(
         trainer.load_state_dict(state["trainer"])
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{checkpoint} is damaged, or holds a run of another model") from error
+    for weight in (*trainer.model.state_dict().values(), *trainer.current.state_dict().values()):
+        if not weight.isfinite().all():
+            raise ValueError(f"{checkpoint} is damaged: it holds weights that are not finite")
     for optimizer in trainer.optimizers:  # lower than before if the run diverged
         for group in optimizer.param_groups:
             group["peak_lr"] *= state.get("rate_factor", 1.0)

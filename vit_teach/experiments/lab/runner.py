@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from ... import cost, results
 from ...arguments import require_type
 from ...data.drawn import shapes
-from ...paths import RESULTS, RUNS, as_path
+from ...paths import RESULTS, RUNS, as_path, writable
 from ...train.card import card_of_run
 from ...train.evaluation import evaluate
 from ...train.loop import Trainer, train
@@ -209,8 +209,8 @@ def cell_in_process(
     0: the card is there; 1: it failed, and a card says why; 75: another process is running it.
     An interrupted cell leaves its checkpoint and no card.
     """
-    work = Path(work) / experiment.name / cell.name
-    work.mkdir(parents=True, exist_ok=True)
+    work = writable(Path(work) / experiment.name / cell.name)
+    writable(card_path(experiment, cell, folder).parent)
     try:
         with FileLock(work / "lock", timeout=0):
             if is_done(experiment, cell, folder):
@@ -256,8 +256,11 @@ def run(
 
     Each cell is a process of its own, on one thread if there are several jobs. ``shard`` (i, n)
     takes every n-th cell from the i-th on, so that n machines share an experiment. Ctrl-C stops;
-    the same call goes on.
+    the same call goes on. Raises ``OSError`` before the first cell if ``folder``, where the cards
+    go, or ``work`` cannot be written.
     """
+    for place in (folder, work):
+        writable(Path(place) / experiment.name)
     number, shards = shard
     cells = experiment.cells(quick)[number - 1 :: shards]
     left = [cell for cell in cells if not is_done(experiment, cell, folder)]
