@@ -22,7 +22,7 @@ def receptive_field(layers: Sequence[tuple[int, int, int]]) -> tuple[int, int, i
     size, jump, start = 1, 1, 0
     for kernel, stride, padding in layers:
         for name, value in (("kernel", kernel), ("stride", stride), ("padding", padding)):
-            whole(f"layers: {name}", value)
+            whole(f"layers: {name}", value, -(2**31))
         if kernel < 1 or stride < 1 or padding < 0:
             layer = (kernel, stride, padding)
             raise ValueError(f"layer {layer} must be (kernel >= 1, stride >= 1, padding >= 0)")
@@ -55,7 +55,9 @@ def gradient_energy(
     images = images.detach().clone().requires_grad_()  # (B, C, H, W)
     maps = function(images)  # (B, D, h, w)
     if not (0 <= row < maps.shape[2] and 0 <= column < maps.shape[3]):
-        raise ValueError(f"row={row}, column={column} must lie in the grid {tuple(maps.shape[2:])}")
+        raise ValueError(
+            f"row, column: cell {(row, column)} must lie in the grid {tuple(maps.shape[2:])}"
+        )
     unit = maps[:, :, row, column]  # (B, D)
     generator = torch.Generator().manual_seed(seed)
     signs = torch.randint(2, unit.shape, generator=generator) * 2 - 1  # (B, D)

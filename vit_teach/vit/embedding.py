@@ -70,7 +70,8 @@ def sincos_1d(length: int, dim: int) -> Tensor:
     >>> sincos_1d(6, 8).shape
     torch.Size([6, 8])
     """
-    if whole("length", length) * whole("dim", dim) == 0 or dim % 2:
+    whole("length", length)
+    if whole("dim", dim) < 2 or dim % 2:
         raise ValueError(f"dim={dim!r} must be even: half sines, half cosines")
     omega = 10000 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim / 2))  # (dim/2,)
     angle = torch.arange(length, dtype=torch.float64)[:, None] * omega  # (length, dim/2)

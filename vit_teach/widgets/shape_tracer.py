@@ -11,7 +11,7 @@ from typing import Any
 import traitlets
 
 from .. import cost, zoo
-from ..arguments import explained, whole
+from ..arguments import explained, require_type
 from ..vit.model import ViTConfig
 from ..vit.patches import to_pair
 from .shared.base import BookWidget, require
@@ -140,7 +140,7 @@ class ShapeTracer(BookWidget):
         sizes = {"image_size": image_size, "patch_size": patch_size, "num_classes": num_classes}
         for name, size in sizes.items():
             if size is not None:
-                whole(name, size, 1)
+                require_type(name, size, int, "an integer")
         with self.hold_trait_notifications():  # checked when all of them are there
             self.preset = preset
             self.image_size = own["image"][0] if image_size is None else image_size
