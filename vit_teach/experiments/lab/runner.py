@@ -210,11 +210,11 @@ def cell_in_process(
     An interrupted cell leaves its checkpoint and no card.
     """
     work = writable(Path(work) / experiment.name / cell.name)
-    writable(card_path(experiment, cell, folder).parent)
     try:
         with FileLock(work / "lock", timeout=0):
             if is_done(experiment, cell, folder):
                 return 0
+            writable(card_path(experiment, cell, folder).parent)
             try:
                 card = run_cell(experiment, cell, work=work, quiet=quiet, recorded=folder)
             except Exception as error:  # whatever it is, it goes on record and the rest goes on
