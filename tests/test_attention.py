@@ -195,5 +195,5 @@ def test_dropout_is_after_the_projection_and_not_on_the_weights():
 
 @pytest.mark.parametrize("dim, heads", [(12, 5), (12, 0), (12, -3), (8, 16)])
 def test_bad_arguments(dim, heads):
-    with pytest.raises(ValueError, match=rf"dim={dim} must be divisible by num_heads={heads}"):
+    with pytest.raises(ValueError, match=rf"num_heads={heads}"):
         MultiHeadAttention(dim, heads)

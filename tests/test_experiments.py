@@ -381,6 +381,20 @@ def test_the_commands_speak(capsys, tmp_path):
     assert "0 of 2 cells done" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("option", ["--out", "--work"])
+@pytest.mark.parametrize("words", [["run", "shift"], ["cell", "shift", "cnn-corner-s0"]])
+def test_a_place_that_cannot_be_written_is_named_before_a_training(
+    words, option, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(runner, "run_cell", lambda *_, **__: pytest.fail("a training was begun"))
+    monkeypatch.setattr(runner, "_run_in_child", lambda *_: pytest.fail("a cell was begun"))
+    (tmp_path / "file").write_text("not a folder")
+    places = {"--out": str(tmp_path), "--work": str(tmp_path), option: str(tmp_path / "file")}
+    assert main([*words, "--quick", *(x for place in places.items() for x in place)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "file" in error and len(error.splitlines()) == 1
+
+
 def test_the_time_left_is_that_of_the_jobs_together(tmp_path):
     """Four equal cells, two at a time, ten minutes each."""
     cells = [cell("cnn", 128, seed=seed, tuned=False) for seed in range(4)]

@@ -138,6 +138,27 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path, state):
         run(tmp_path)
 
 
+def test_a_damaged_name_inside_the_file_is_no_other_error(tmp_path):
+    run(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    content[content.rfind(b"data.pkl")] = 0xEE  # no text that zip knows
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="checkpoint.pt is damaged or not a checkpoint"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["model", "average"])
+def test_weights_that_are_not_finite_are_not_taken_from_a_file(tmp_path, part):
+    run(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    state["trainer"][part]["head.bias"][0] = float("nan")
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="checkpoint.pt is damaged: it holds weights that are not"):
+        run(tmp_path)
+
+
 def test_a_run_of_a_model_with_other_heads_or_other_validation_images_is_refused(tmp_path):
     config = TrainConfig(**SETTINGS)
     run(tmp_path)
@@ -191,6 +212,21 @@ def test_a_request_to_end_saves_like_control_c(tmp_path):
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_a_closed_terminal_stops_a_run_unless_it_is_to_be_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, requested in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+            signal.signal(signal.SIGHUP, handler)
+            with resume.StopRequest() as stop:
+                os.kill(os.getpid(), signal.SIGHUP)
+                time.sleep(0.01)
+                assert stop.requested is requested
+            assert signal.getsignal(signal.SIGHUP) is handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_files_get_the_permissions_of_the_user(tmp_path):
     usual = tmp_path / "usual"
     usual.touch()
@@ -218,6 +254,7 @@ def test_a_place_that_cannot_be_written_is_an_error_before_the_first_step(tmp_pa
     ({"learning_rate": float("inf")}, "learning_rate=inf must be positive and finite"),
     ({"weight_decay": float("inf")}, "weight_decay=inf must be 0 or more and finite"),
     ({"evaluations": 1.5}, "evaluations=1.5 must be an integer"),
+    ({"evaluations": 10**12}, "evaluations=1000000000000 must be an integer from 1 to a million"),
     ({"seed": 2**63}, "seed=9223372036854775808 must be an integer within"),
     ({"seed": 1.5}, "seed=1.5 must be an integer within"),
     ({"threads": 0}, "threads=0 must be None or a positive integer"),

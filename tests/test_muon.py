@@ -110,7 +110,7 @@ def test_zero_stays_zero():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"matrices of shape \(3, 5\) must have 3 axes"):
         muon.orthogonalise(torch.zeros(3, 5))
-    with pytest.raises(ValueError, match="2D"):
+    with pytest.raises(ValueError, match="with 2 axes"):
         muon.Muon([torch.nn.Parameter(torch.zeros(3))], lr=0.1, weight_decay=0.0)
 
 

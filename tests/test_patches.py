@@ -89,7 +89,7 @@ PATCHES = torch.zeros(2, 6, 48)
         (lambda: grid_size((30, 32), 4), r"image_size=\(30, 32\) must be divisible"),
         (lambda: patchify(IMAGES, 5), r"image_size=\(8, 12\) must be divisible by patch_size="),
         (lambda: patchify(IMAGES, 0), r"patch_size=0 must be"),
-        (lambda: patchify(IMAGES[0], 4), r"images of shape \(3, 8, 12\) must have 4 axes"),
+        (lambda: patchify(IMAGES[0], 4), r"images of shape \(3, 8, 12\) must be \(B, C, H, W\)"),
         (lambda: patchify(IMAGES, 4, "pcp"), r"order='pcp' must be one of"),
         (lambda: unpatchify(PATCHES, 4, (8, 12), order="x"), r"order='x' must be one of"),
         (lambda: unpatchify(PATCHES, 4, (8, 8)), r"patches of shape .* must be \(B, 4, 48\)"),

@@ -112,7 +112,7 @@ def test_groups_lose_nothing(name):
 
 
 def test_grouped_refuses_another_quantity():
-    with pytest.raises(ValueError, match="quantity='flops' must be 'params' or 'macs'"):
+    with pytest.raises(ValueError, match="quantity='flops' must be one of params, macs"):
         cost.grouped([], "flops")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from .arguments import explained, finite, one_of, require_type, whole
 from .baselines.hybrid import HybridConfig
 from .baselines.paper_hybrid import ROOT_WIDTH, PaperHybridConfig
 from .baselines.resnet import ResNetConfig
@@ -47,6 +48,7 @@ def breakdown(config: Config) -> list[Row]:
     >>> [row["part"] for row in breakdown(PRESETS["ViT-Ti/16"])][:3]
     ['patch_embed', 'cls_token', 'pos_embed']
     """
+    require_type("config", config, (ViTConfig, ResNetConfig), "one of the book's configurations")
     if isinstance(config, ResNetConfig):
         return _resnet_rows(config)
     return _transformer_rows(config)
@@ -82,7 +84,7 @@ def training_flops(config: Config, images: int) -> int:
     >>> round(training_flops(PRESETS["ViT-B/16"], 1000) / 1e15, 3)
     0.105
     """
-    return 6 * macs(config) * images
+    return 6 * macs(config) * whole("images", images, 0, 2**62)
 
 
 def exaflops(config: Config, epochs: float, images: int = JFT_IMAGES) -> float:
@@ -95,6 +97,8 @@ def exaflops(config: Config, epochs: float, images: int = JFT_IMAGES) -> float:
     >>> round(exaflops(PRESETS["ViT-B/16"], epochs=7))
     224
     """
+    finite("epochs", epochs, 0)
+    whole("images", images, 0, 2**62)
     backbone = sum(row["macs"] for row in breakdown(config) if row["part"] != "head")
     return 6 * backbone * images * epochs / 1e18
 
@@ -106,6 +110,7 @@ def attention_share(config: ViTConfig) -> float:
     >>> round(attention_share(PRESETS["ViT-B/16"]), 3)
     0.041
     """
+    require_type("config", config, ViTConfig, "a ViT's configuration")
     tokens, dim, hidden = config.num_tokens, config.embed_dim, config.mlp_dim
     pairs = 2 * tokens**2 * dim
     return pairs / (pairs + 4 * tokens * dim**2 + 2 * tokens * dim * hidden)
@@ -124,6 +129,7 @@ GROUPS = {
 }
 
 
+@explained
 def grouped(rows: list[Row], quantity: str) -> dict[str, int]:
     """Sum the rows of :func:`breakdown` into a few groups: a dictionary of names and numbers.
 
@@ -133,8 +139,7 @@ def grouped(rows: list[Row], quantity: str) -> dict[str, int]:
     >>> grouped(breakdown(PRESETS["ViT-B/16"]), "params")["head"]
     769000
     """
-    if quantity not in ("params", "macs"):
-        raise ValueError(f"quantity={quantity!r} must be 'params' or 'macs'")
+    one_of("quantity", quantity, ("params", "macs"))
     sums = dict.fromkeys([*GROUPS.values(), "norms"], 0)
     for row in rows:
         sums[GROUPS.get(row["part"].split(".")[-1], "norms")] += row[quantity]
@@ -339,6 +344,9 @@ def samples(function: Callable[..., object], *inputs: Any, at_least: float = 0.1
     >>> len(samples(torch.add, torch.zeros(8), 1.0, at_least=0))
     3
     """
+    if not callable(function):
+        raise ValueError(f"function={function!r} must be a function")
+    finite("at_least", at_least, 0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

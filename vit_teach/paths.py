@@ -24,9 +24,28 @@ def as_path(value: str | Path, name: str) -> Path:
     try:
         path = Path(value).expanduser()
         path.exists()  # a name may be one that no system takes
+        if "\0" in str(path):
+            raise ValueError("it holds a zero byte")
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"{name}={value!r} must be a path: {error}") from error
     return path
+
+
+def writable(folder: Path) -> Path:
+    """``folder``, made and tried out now, so that no work is lost at its end.
+
+    Raises ``OSError`` for a place that cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writable(Path(folder) / "a" / "b").name
+    'b'
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / "can-this-be-written") as trial:
+        trial.touch()
+    (folder / "can-this-be-written").unlink(missing_ok=True)
+    return folder
 
 
 @contextmanager

@@ -203,6 +203,7 @@ def setup(app) -> dict:
     app.connect("doctree-resolved", check_alternatives)
     app.connect("html-page-context", vit_repository.add_launch_buttons, priority=600)
     app.connect("html-page-context", finish_page, priority=900)
+    app.connect("build-finished", vit_page.write_redirect)
     app.connect("build-finished", renew_static)
     app.connect("build-finished", vit_repository.stamp_downloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

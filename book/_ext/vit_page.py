@@ -202,6 +202,30 @@ def with_policy(page: str) -> str:
     return re.sub(r"(<head\b[^>]*>)", lambda found: f"{found[1]}\n{tag}", page, count=1)
 
 
+def redirect(first: str, title: str) -> str:
+    """The page at the site's own address: it leads to the first page, and loads nothing.
+
+    >>> redirect("book/index.html", "A book").splitlines()[3]
+    '<meta http-equiv="Refresh" content="0; url=book/index.html" />'
+    """
+    words = html.escape(title)
+    return with_policy(
+        f"""<!doctype html>
+<html lang="en"><head>
+<meta http-equiv="Refresh" content="0; url={first}" />
+<meta charset="utf-8" /><title>{words}</title>
+</head><body><p><a href="{first}">{words}</a></p></body></html>
+"""
+    )
+
+
+def write_redirect(app, error) -> None:
+    """Put :func:`redirect` in the place of the bare tag that is written without it."""
+    if error is None and app.builder.name == "html" and app.config.master_doc != "index":
+        page = redirect(f"{app.config.master_doc}.html", app.config.html_title)
+        Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
+
+
 def describe(doctree, skip: re.Pattern) -> str:
     """The beginning of a page's first paragraph of prose; empty where there is none."""
     for paragraph in doctree.findall(nodes.paragraph) if doctree is not None else ():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from types import SimpleNamespace
 
@@ -174,6 +175,21 @@ def test_a_page_runs_its_own_scripts_and_no_other(browser, tmp_path):
     assert found[:3] == [1, "yes", None]
     assert sorted(set(found[3])) == ["img-src", "script-src-elem"]
     page.close()
+
+
+def test_the_address_of_the_site_is_a_page_with_a_policy_too(tmp_path):
+    config = SimpleNamespace(master_doc="book/index", html_title="A & B")
+    builder = SimpleNamespace(name="html")
+    (tmp_path / "index.html").write_text('<meta http-equiv="Refresh" content="0; url=x" />')
+    app = SimpleNamespace(config=config, builder=builder, outdir=tmp_path)
+    vit_page.write_redirect(app, None)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    first, second = re.findall("<meta http-equiv=.*>", page)
+    assert first.startswith(
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none'
+    )
+    assert second == '<meta http-equiv="Refresh" content="0; url=book/index.html" />'
+    assert '<a href="book/index.html">A &amp; B</a>' in page
 
 
 def test_the_policy_stands_before_anything_that_it_is_for():

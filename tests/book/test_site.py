@@ -28,6 +28,12 @@ def test_the_address_of_the_site_leads_to_the_first_page(page, site_url):
     page.wait_for_url(site_url + pages.PAGES[0])
 
 
+def test_every_page_says_first_what_it_may_load(site):
+    for name in [*pages.ALL_PAGES, pages.REDIRECT]:
+        head = re.split(r"<head\b[^>]*>", (site / name).read_text("utf-8"))[1]
+        assert head.strip().startswith('<meta http-equiv="Content-Security-Policy"'), name
+
+
 def test_no_other_host_is_asked_over_http(page_name, over_http, site_url):
     outside = [url for url in over_http(page_name).requests if outside_of(url, site_url)]
     assert outside == []

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..arguments import finite, is_number, require_tensor, require_type
+
 
 def check_images(images: Tensor, dtype: torch.dtype | None = None) -> None:
     """Raise ``ValueError`` unless ``images`` is (B, C, H, W), not empty, and of ``dtype`` if given.
@@ -12,6 +14,7 @@ def check_images(images: Tensor, dtype: torch.dtype | None = None) -> None:
     ...
     ValueError: images has shape (3, 8, 8); it must be (B, C, H, W), nothing empty
     """
+    require_type("images", images, Tensor, "a tensor (B, C, H, W)")
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(
             f"images has shape {tuple(images.shape)}; it must be (B, C, H, W), nothing empty"
@@ -29,7 +32,7 @@ def check_fraction(name: str, value: float) -> None:
     ...
     ValueError: probability=2 must lie in 0..1
     """
-    if not 0 <= value <= 1:
+    if not is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"{name}={value} must lie in 0..1")
 
 
@@ -39,6 +42,7 @@ def draw(generator: torch.Generator, *shape: int, low: float = 0.0, high: float 
     >>> draw(torch.Generator(), 4, low=2, high=3).shape
     torch.Size([4])
     """
+    require_type("generator", generator, torch.Generator, "a torch.Generator")
     draws = torch.rand(shape, generator=generator, device=generator.device)
     return low + (high - low) * draws
 
@@ -49,18 +53,25 @@ def draw_whole(generator: torch.Generator, below: int, *shape: int) -> Tensor:
     >>> draw_whole(torch.Generator(), 1, 3)
     tensor([0, 0, 0])
     """
+    require_type("generator", generator, torch.Generator, "a torch.Generator")
     return torch.randint(below, shape, generator=generator, device=generator.device)
 
 
-def per_image(value: float | Tensor, images: Tensor) -> Tensor:
+def per_image(name: str, value: float | Tensor, images: Tensor) -> Tensor:
     """One number, or one per image, in a shape that multiplies images: (1 or B, 1, 1, 1).
 
-    Raises ``ValueError`` for any other number of values.
+    Raises ``ValueError`` that names the argument for any other number of values.
 
-    >>> per_image(2, torch.zeros(5, 3, 8, 8)).shape
+    >>> per_image("factor", 2, torch.zeros(5, 3, 8, 8)).shape
     torch.Size([1, 1, 1, 1])
     """
+    if isinstance(value, Tensor):
+        require_tensor(name, value)
+    else:
+        finite(name, value)
     value = torch.as_tensor(value, device=images.device, dtype=images.dtype).reshape(-1)
     if len(value) not in (1, len(images)):
-        raise ValueError(f"{len(value)} values for {len(images)} images; give one, or one each")
+        raise ValueError(
+            f"{name} has {len(value)} values for {len(images)} images; give one, or one each"
+        )
     return value[:, None, None, None]

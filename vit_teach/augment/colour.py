@@ -11,7 +11,7 @@ from .batch import check_fraction, check_images, draw, per_image
 
 def _blend(plain: Tensor, images: Tensor, factor: float | Tensor) -> Tensor:
     """Move images away from a plainer picture (``factor`` above 1) or towards it (below 1)."""
-    return torch.lerp(plain, images, per_image(factor, images)).clamp(0, 1)
+    return torch.lerp(plain, images, per_image("factor", factor, images)).clamp(0, 1)
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def solarize(images: Tensor, threshold: float | Tensor) -> Tensor:
     tensor([[[[0.2500, 0.2500]]]])
     """
     check_images(images, torch.float32)
-    return torch.where(images > per_image(threshold, images), 1 - images, images)
+    return torch.where(images > per_image("threshold", threshold, images), 1 - images, images)
 
 
 def posterize(images: Tensor, bits: float | Tensor) -> Tensor:
@@ -115,7 +115,10 @@ def posterize(images: Tensor, bits: float | Tensor) -> Tensor:
     tensor([[[[  0., 128.]]]])
     """
     check_images(images, torch.float32)
-    step = 2 ** (8 - per_image(bits, images))  # a shade stands for this many values
+    kept = per_image("bits", bits, images)
+    if not ((kept >= 0) & (kept <= 8)).all():
+        raise ValueError(f"bits={bits} must lie in 0..8")
+    step = 2 ** (8 - kept)  # a shade stands for this many values
     return torch.floor(torch.round(images * 255) / step) * step / 255
 
 
@@ -143,6 +146,8 @@ def equalize(images: Tensor) -> Tensor:
     tensor([  0.,  85., 170., 255.])
     """
     check_images(images, torch.float32)
+    if not ((images >= 0) & (images <= 1)).all():
+        raise ValueError("images must lie in 0..1")
     shades = torch.round(images.flatten(2) * 255).long()  # (B, C, H W)
     counts = shades.new_zeros(*shades.shape[:2], 256)
     counts.scatter_add_(2, shades, torch.ones_like(shades))  # (B, C, 256)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import finite, require_tensor, whole, whole_pair
 from .batch import check_fraction, check_images, draw, draw_whole, per_image
 
 GREY = 0.5  # what fills a place the picture has left: close to the mean colour of photographs
@@ -23,6 +24,12 @@ def rectangles(
     >>> rectangles(one, one, three, nine, (3, 4)).int().tolist()
     [[[[0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 1, 1]]]]
     """
+    edges = {"top": top, "left": left, "bottom": bottom, "right": right}
+    for name, edge in edges.items():
+        require_tensor(name, edge, "(B,)")
+        if len(edge) != len(top):
+            raise ValueError(f"{name} has {len(edge)} entries and top {len(top)}")
+    size = whole_pair("size", size)
     rows = torch.arange(size[0], device=top.device)  # (H,)
     columns = torch.arange(size[1], device=top.device)  # (W,)
     in_rows = (rows >= top[:, None]) & (rows < bottom[:, None])  # (B, H)
@@ -45,9 +52,15 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Te
     [[[[6, 7], [10, 11]]]]
     """
     check_images(images)
-    height, width = size
+    height, width = whole_pair("size", size)
     if not (0 < height <= images.shape[2] and 0 < width <= images.shape[3]):
         raise ValueError(f"size={size} must fit into images of {tuple(images.shape[2:])}")
+    for name, place, most in (
+        ("top", top, images.shape[2] - height), ("left", left, images.shape[3] - width)
+    ):  # fmt: skip
+        require_tensor(name, place, "(B,)", torch.int64)
+        if len(place) != len(images) or place.min() < 0 or place.max() > most:
+            raise ValueError(f"{name}={place.tolist()} must be one of 0..{most} for each image")
     # unfold only makes a view: all windows, at every top and left, without copying a pixel.
     windows = images.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, tops, lefts, height, width)
     each = torch.arange(len(images), device=images.device)  # (B,)
@@ -66,8 +79,7 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
     """
     check_images(images)
     batch, _, height, width = images.shape
-    if padding < 0:
-        raise ValueError(f"padding={padding} must be at least 0")
+    whole("padding", padding)
     padded = F.pad(images, (padding,) * 4)
     top, left = draw_whole(generator, 2 * padding + 1, 2, batch)
     return crop(padded, top, left, (height, width))  # (B, C, H, W)
@@ -82,6 +94,9 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
     [[[[3, 2, 1]]]]
     """
     check_images(images)
+    require_tensor("mask", mask, "(B,)", torch.bool)
+    if len(mask) != len(images):
+        raise ValueError(f"mask has {len(mask)} entries for {len(images)} images")
     return torch.where(mask.to(images.device)[:, None, None, None], images.flip(3), images)
 
 
@@ -112,8 +127,8 @@ def cutout(images: Tensor, size: int, generator: torch.Generator, fill: float = 
     [3, 3]
     """
     check_images(images, torch.float32)
-    if size < 1:
-        raise ValueError(f"size={size} must be at least 1")
+    whole("size", size, 1)
+    finite("fill", fill, -1e6, 1e6)
     batch, _, height, width = images.shape
     top = draw_whole(generator, height, batch) - size // 2  # (B,)
     left = draw_whole(generator, width, batch) - size // 2  # (B,)
@@ -143,15 +158,19 @@ def affine(
     tensor([[[[0.0000, 0.1000, 0.2000]]]])
     """
     check_images(images, torch.float32)
+    finite("fill", fill, -1e6, 1e6)
     height, width = images.shape[2:]
-    given = (rotate, shear_x, shear_y, right, down, scale)
-    values = [per_image(value, images).flatten().expand(len(images)) for value in given]
+    given = {"rotate": rotate, "shear_x": shear_x, "shear_y": shear_y, "right": right,
+             "down": down, "scale": scale}  # fmt: skip
+    values = [per_image(*each, images).flatten().expand(len(images)) for each in given.items()]
     angle, lean_x, lean_y, along, below, factor = values  # each (B,)
     # A pixel at (x, y) from the centre goes to [[xx, xy], [yx, yy]] (x, y), each entry (B,).
     cos, sin = factor * torch.deg2rad(angle).cos(), factor * torch.deg2rad(angle).sin()
     xx, xy = cos - sin * lean_y, cos * lean_x - sin
     yx, yy = sin + cos * lean_y, sin * lean_x + cos
     det = (xx * yy - xy * yx)[:, None]  # (B, 1)
+    if not det.isfinite().all() or not det.all():
+        raise ValueError(f"scale={scale}, shear_x={shear_x}, shear_y={shear_y} leave no picture")
     # Sampling asks the other way round: where did a pixel of the new picture come from?
     x = torch.arange(width, device=images.device) - (width - 1) / 2 - along[:, None]  # (B, W)
     y = torch.arange(height, device=images.device) - (height - 1) / 2 - below[:, None]  # (B, H)
@@ -182,6 +201,9 @@ def random_affine(
     """
     check_images(images, torch.float32)
     height, width = images.shape[2:]
+    bounds = {"degrees": degrees, "shear": shear, "shift": shift, "scale": scale}
+    for name, bound in bounds.items():
+        finite(name, bound)
     draws = draw(generator, 6, len(images), low=-1.0)  # (6, B)
     return affine(
         images,

@@ -5,17 +5,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import finite, require_tensor, require_type, whole
 from .batch import check_images, draw_whole, per_image
 from .geometry import rectangles
 
 
 def _check_mix(images: Tensor, targets: Tensor, alpha: float) -> None:
     check_images(images, torch.float32)
+    require_tensor("targets", targets)
     if targets.ndim != 2 or len(targets) != len(images):
         raise ValueError(
             f"targets has shape {tuple(targets.shape)}; it must be (B, K) for {len(images)} images"
         )
-    if not alpha > 0:
+    if not finite("alpha", alpha) > 0:
         raise ValueError(f"alpha={alpha} must be above 0")
 
 
@@ -52,7 +54,9 @@ def mixup(
     """
     _check_mix(images, targets, alpha)
     shares, partners = draw_shares(images, alpha, generator)
-    mixed = torch.lerp(images[partners], images, per_image(shares, images))  # (B, C, H, W)
+    mixed = torch.lerp(
+        images[partners], images, per_image("shares", shares, images)
+    )  # (B, C, H, W)
     return mixed, torch.lerp(targets[partners], targets, shares[:, None])
 
 
@@ -93,6 +97,8 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
     >>> one_hot(torch.tensor([1, 0]), 3).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
+    require_type("labels", labels, Tensor, "a tensor (B,)")
+    whole("num_classes", num_classes, 1)
     if labels.ndim != 1 or labels.dtype != torch.int64:
         raise ValueError(
             f"labels has shape {tuple(labels.shape)} and dtype {labels.dtype}; "

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..arguments import SEEDS, finite, one_of, whole
 from .batch import check_images, draw, draw_whole
 from .colour import (
     autocontrast,
@@ -79,10 +80,8 @@ def rand_augment(
     torch.Size([4, 3, 6, 8])
     """
     check_images(images, torch.float32)
-    if num_ops < 0:
-        raise ValueError(f"num_ops={num_ops} must be at least 0")
-    if not 0 <= magnitude <= 10:
-        raise ValueError(f"magnitude={magnitude} must lie in 0..10")
+    whole("num_ops", num_ops)
+    finite("magnitude", magnitude, 0, 10)
     for _ in range(num_ops):
         choice = draw_whole(generator, len(RAND_OPERATIONS), len(images)).to(images.device)
         signs = 2 * draw_whole(generator, 2, len(images)).to(images.device) - 1  # (B,) -1 or 1
@@ -127,10 +126,8 @@ class Augment:
     """
 
     def __init__(self, policy: str = "basic", seed: int = 0) -> None:
-        if policy not in POLICIES:
-            raise ValueError(f"policy={policy!r} must be one of {POLICIES}")
-        self.policy = policy
-        self.generator = torch.Generator().manual_seed(seed)
+        self.policy = one_of("policy", policy, POLICIES)
+        self.generator = torch.Generator().manual_seed(whole("seed", seed, *SEEDS))
 
     def __call__(self, images: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
         check_images(images, torch.uint8)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ..arguments import one_of, require_type
 from ..vit.embedding import check_image_size, init_projection
 from ..vit.model import VisionTransformer, ViTConfig
 from ..vit.patches import to_pair
@@ -41,8 +42,8 @@ class HybridConfig(ViTConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.stem not in STEMS:
-            raise ValueError(f"stem={self.stem!r} must be one of {STEMS}")
+        one_of("stem", self.stem, STEMS)
+        require_type("stem_channels", self.stem_channels, (tuple, list), "a tuple of integers")
         height, width = to_pair(self.patch_size)
         if height != width or height & (height - 1) or height < 2:
             raise ValueError(
@@ -92,6 +93,7 @@ class ConvStem(nn.Module):
 
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
+        require_type("config", config, HybridConfig, "a HybridConfig")
         self.image_size = config.image_size
         self.backbone = nn.Sequential(*LAYERS[config.stem](config))
         self.proj = _projection(config)

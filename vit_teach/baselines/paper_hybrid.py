@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import require_type
 from ..vit.embedding import check_image_size, init_projection
 from ..vit.model import VisionTransformer, ViTConfig
 
@@ -37,6 +38,7 @@ class PaperHybridConfig(ViTConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_type("units", self.units, (tuple, list), "a tuple of integers")
         object.__setattr__(self, "units", tuple(self.units))
         if not self.units or any(type(n) is not int or n < 1 for n in self.units):
             raise ValueError(f"units={self.units} must be positive integers, one for each stage")
@@ -222,6 +224,7 @@ class FeatureEmbedding(nn.Module):
 
     def __init__(self, config: PaperHybridConfig) -> None:
         super().__init__()
+        require_type("config", config, PaperHybridConfig, "a PaperHybridConfig")
         self.image_size = config.image_size
         self.backbone = Backbone(config)
         self.proj = nn.Conv2d(config.stages[-1][1], config.embed_dim, 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import require_type, whole
 from ..vit.embedding import check_image_size
 from ..vit.patches import Size, to_pair
 
@@ -36,9 +37,7 @@ class ResNetConfig:
         if any(side % 4 for side in to_pair(self.image_size)):
             raise ValueError(f"image_size={self.image_size} must be divisible by 4: two halvings")
         for name in ("in_channels", "num_classes", "width"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name}={value!r} must be a positive integer")
+            whole(name, getattr(self, name), 1)
         if type(self.depth) is not int or self.depth < 8 or (self.depth - 2) % 6:
             raise ValueError(f"depth={self.depth!r} must be 6 n + 2 with n >= 1: 8, 14, 20, ...")
 
@@ -63,6 +62,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "stride": stride}
+        for name, value in sizes.items():
+            whole(name, value, 1)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
@@ -95,6 +97,7 @@ class ResNet(nn.Module):
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
+        require_type("config", config, ResNetConfig, "a ResNetConfig")
         self.config = config
         self.conv1 = nn.Conv2d(config.in_channels, config.width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(config.width)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..vit import patches as own
-from .judge import Case, examine
+from .judge import Case, examine, seeded
 
 OWN = (own.patchify, own.unpatchify)
 
@@ -80,7 +80,7 @@ def sizes(seed: int, count: int, square: bool = False) -> Iterator[tuple[Tensor,
     >>> [tuple(images.shape) for images, patch in sizes(0, 1)] == [(3, 1, 20, 6)]
     False
     """
-    random = torch.Generator().manual_seed(seed)
+    random = seeded(seed)
     for _ in range(count):
         b, c, gh, gw, ph, pw = (
             int(torch.randint(1, most, (1,), generator=random)) for most in (4, 5, 5, 5, 5, 5)
@@ -220,7 +220,7 @@ def where(answer: Callable[..., Any], seed: int = 0) -> None:
     vit_teach.check.isolate.Wrong: a tuple of 2 is wanted, yours is a value of type int ...
     """
     questions = [(1, 1, 3, 6, 2), (2, 3, 4, 9, 3), (1, 5, 2, 15, 3), (2, 7, 10, 12, 4)]
-    random = torch.Generator().manual_seed(seed)
+    random = seeded(seed)
     for _ in range(8):
         c, y, gw, p = (
             int(torch.randint(low, most, (1,), generator=random))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..vit import embedding as own
 from ..vit import patches as cuts
-from .judge import Case, examine
+from .judge import Case, examine, seeded
 
 CLOSE = 1e-6
 
@@ -21,7 +21,7 @@ def draws(seed: int) -> tuple[Callable[[int, int], int], Callable[..., Tensor]]:
     >>> 2 <= whole(2, 5) <= 5, normal(2, 3).shape
     (True, torch.Size([2, 3]))
     """
-    random = torch.Generator().manual_seed(seed)
+    random = seeded(seed)
 
     def whole(low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (1,), generator=random))

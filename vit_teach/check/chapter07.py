@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import SEEDS, whole
 from ..probe import reach as own
 from .chapter03 import CLOSE, draws
 from .judge import Case, examine
@@ -179,7 +180,7 @@ def stem(training: bool, seed: int) -> nn.Module:
     >>> stem(False, 0)(torch.zeros(2, 2, 8, 12, dtype=torch.float64)).shape
     torch.Size([2, 6, 5])
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(whole("seed", seed, *SEEDS))
     layers = nn.Sequential(
         nn.Conv2d(2, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4), nn.Tanh(),
         nn.Conv2d(4, 5, 3, 2, 1), nn.Flatten(2), _Turn(),

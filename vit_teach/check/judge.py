@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..arguments import SEEDS, whole
 from .isolate import Forbidden, NoAnswer, Wrong, results
 from .plain import Other
 
@@ -21,6 +22,17 @@ def plain_call(answer: Callable[..., Any], *inputs: Any) -> Any:
     3
     """
     return answer(*inputs)
+
+
+def seeded(seed: int) -> torch.Generator:
+    """The source of a check's other sizes and numbers. Raises ``ValueError`` for a wrong seed.
+
+    >>> seeded("x")
+    Traceback (most recent call last):
+    ...
+    ValueError: seed='x' must be an integer from ...
+    """
+    return torch.Generator().manual_seed(whole("seed", seed, *SEEDS))
 
 
 @dataclass

@@ -33,7 +33,7 @@ def digits(split: str = "train") -> ImageSet:
     >>> digits("test")
     ImageSet(handwritten digits (...), test: 297 images of 32 x 32, 10 classes)
     """
-    if split not in SPLITS:
+    if not isinstance(split, str) or split not in SPLITS:
         raise ValueError(f"split={split!r} must be one of {', '.join(SPLITS)}")
     train, test = _parts()
     return train if split == "train" else test

@@ -8,6 +8,7 @@
 
 from pathlib import Path
 
+from ..arguments import one_of
 from ..paths import RESULTS
 from ..results.summary import Card
 from . import (
@@ -61,8 +62,7 @@ def find(name: str) -> Experiment:
     >>> find("shuffle").name
     'shuffle'
     """
-    if name not in EXPERIMENTS:
-        raise ValueError(f"name={name!r} must be one of {', '.join(EXPERIMENTS)}")
+    one_of("name", name, EXPERIMENTS)
     return EXPERIMENTS[name]
 
 

@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..arguments import finite, whole
 from .style import COLOURS, MARKS, SEQUENTIAL, figure, show_pixels, square, styled, time_axes
 
 ROLES = {"q": COLOURS["blue"], "k": COLOURS["orange"], "v": COLOURS["green"]}
@@ -26,7 +27,7 @@ def matrices(parts: Mapping[str, Tensor], names: Sequence[str], columns: int = 3
     >>> import matplotlib.pyplot as plt
     >>> plt.close(matrices({"q": torch.eye(3), "k": torch.ones(3, 2)}, ["a", "b", "c"]))
     """
-    rows = math.ceil(len(parts) / columns)
+    rows = math.ceil(len(parts) / whole("columns", columns, 1, 200))
     fig, axes = figure(7.2, 2.3 * rows, rows, columns, squeeze=False)
     for ax in axes.flat[len(parts) :]:
         ax.set_visible(False)
@@ -103,7 +104,7 @@ def packing(dim: int, num_heads: int) -> Figure:
     >>> import matplotlib.pyplot as plt
     >>> plt.close(packing(dim=12, num_heads=3))
     """
-    if num_heads < 1 or dim % num_heads:
+    if whole("dim", dim, 1) % whole("num_heads", num_heads, 1, 64):
         raise ValueError(f"dim={dim} must be divisible by num_heads={num_heads}")
     fig, axes = figure(7.2, 4.2, columns=2, sharey=True)
     width = dim // num_heads
@@ -138,6 +139,9 @@ def attention_on_image(
     grid = (image.shape[1] // patch_size, image.shape[2] // patch_size)
     if weights.shape != (grid[0] * grid[1],) * 2:
         raise ValueError(f"weights of shape {tuple(weights.shape)} must be (N, N) for grid={grid}")
+    for row, column in queries:
+        whole("queries: row", row, 0, grid[0] - 1)
+        whole("queries: column", column, 0, grid[1] - 1)
     fig, axes = figure(7.2, 2.3, columns=len(queries) + 1)
     show_pixels(axes[0], image, "the queries")
     for ax, (row, column) in zip(axes[1:], queries, strict=True):
@@ -160,6 +164,8 @@ def cost_share(dim: int, marks: Mapping[int, str], mlp_ratio: float = 4.0) -> Fi
     >>> import matplotlib.pyplot as plt
     >>> plt.close(cost_share(768, {197: "224 px"}))
     """
+    whole("dim", dim, 1)
+    finite("mlp_ratio", mlp_ratio, 0)
     tokens = torch.logspace(6, 16, 200, base=2, dtype=torch.float64)  # 64 to 65,536
     mlp = 2 * mlp_ratio * tokens * dim**2
     projections = 4 * tokens * dim**2

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..arguments import whole
 from .style import COLOURS, CYCLE, MARKS, SEQUENTIAL, figure, show_pixels, styled
 
 
@@ -108,7 +109,7 @@ def picture_and_maps(image: Tensor, maps: Mapping[str, Tensor], per_row: int = 4
     """
     if any(map_.min() < 0 for map_ in maps.values()):
         raise ValueError("maps must not be negative")
-    rows = -(-(len(maps) + 1) // per_row)
+    rows = -(-(len(maps) + 1) // whole("per_row", per_row, 1, 200))
     fig, axes = figure(7.2, 2.05 * rows, rows, per_row, squeeze=False)
     for ax in axes.flat[len(maps) + 1 :]:
         ax.set_visible(False)

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..arguments import whole, whole_pair
 from .style import (
     COLOURS,
     DIVERGING,
@@ -39,6 +40,8 @@ def shift_errors(
     >>> import matplotlib.pyplot as plt
     >>> plt.close(shift_errors({"map": {"ViT": [0.0, 0.6, 0.0], "CNN": [0.0, 0.5, 0.1]}}, cell=2))
     """
+    if cell is not None:
+        whole("cell", cell, 1)
     fig, axes = figure(7.2, 3.9, 1, len(panels), squeeze=False)
     for ax, (title, errors) in zip(axes[0], panels.items(), strict=True):
         longest = max(map(len, errors.values()))
@@ -76,7 +79,7 @@ def cell_maps(
     >>> import matplotlib.pyplot as plt
     >>> plt.close(cell_maps({"CNN": {"layer 1": torch.rand(8, 8), "layer 2": torch.rand(8, 8)}}))
     """
-    columns = len(next(iter(rows.values())))
+    columns = len([*rows.values()][0])
     if any(len(maps) != columns for maps in rows.values()):
         raise ValueError("rows must have the same number of maps each")
     cell = min(1.9, (width - 1.4) / columns)
@@ -163,7 +166,10 @@ def where_it_looks(
     >>> import matplotlib.pyplot as plt
     >>> plt.close(where_it_looks(torch.eye(6), (2, 3), [(0, 1), (1, 2)]))
     """
-    gh, gw = grid
+    gh, gw = whole_pair("grid", grid)
+    for row, column in queries:
+        whole("queries: row", row, 0, gh - 1)
+        whole("queries: column", column, 0, gw - 1)
     if tuple(weights.shape) != (gh * gw, gh * gw):
         raise ValueError(f"weights of shape {tuple(weights.shape)} must be (N, N), N = {gh} * {gw}")
     columns = min(4, len(queries))
@@ -194,7 +200,7 @@ def accuracy_bars(groups: Mapping[str, Mapping[str, float]], chance: float | Non
     >>> import matplotlib.pyplot as plt
     >>> plt.close(accuracy_bars({"vit": {"plain": 0.4, "shuffled": 0.3}}, chance=0.1))
     """
-    conditions = list(next(iter(groups.values())))
+    conditions = list([*groups.values()][0])
     if any(list(bars) != conditions for bars in groups.values()):
         raise ValueError(f"every group must have the conditions {conditions}")
     fig, ax = figure(7.2, 3.4)

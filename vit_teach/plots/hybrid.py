@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
+from ..arguments import explained, whole
 from .style import (
     COLOURS,
     SEQUENTIAL,
@@ -125,6 +126,7 @@ def receptive_fields(
     return fig
 
 
+@explained
 def window_explorer(windows: Mapping[str, Window], pixels: int) -> Any:
     """Step through the tokens of one row: what each and its right neighbour read; plotly figure.
 
@@ -137,6 +139,7 @@ def window_explorer(windows: Mapping[str, Window], pixels: int) -> Any:
     >>> explorer.layout.sliders[0].steps[1].args[1]["title.text"]
     'shared with the right neighbour:<br>linear 0, conv 5 pixels'
     """
+    whole("pixels", pixels, 1, 4096)
     strides = {stride for _, stride, _ in windows.values()}
     if len(strides) != 1:
         raise ValueError(f"windows={windows} must have one stride: a token of each at each place")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..arguments import explained
 from ..cost import Row, grouped
 from .style import (
     COLOURS,
@@ -103,6 +104,7 @@ def shape_walk(image: Tensor, out: Mapping[str, Tensor], names: Sequence[str] = 
     return fig
 
 
+@explained
 def where_it_sits(models: Mapping[str, list[Row]]) -> Any:
     """Where parameters and multiply-adds sit, in per cent, with a button for each of the two.
 

@@ -10,6 +10,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.text import Text
 from torch import Tensor
 
+from ..arguments import require_tensor, whole
 from ..vit.patches import Size, grid_size, patchify, to_pair
 from .style import COLOURS, figure, show_pixels, styled, time_axes
 
@@ -74,7 +75,7 @@ def cut_image(
     ph, pw = to_pair(patch_size, "patch_size")
     channels, height, width = image.shape
     gh, gw = grid_size((height, width), (ph, pw))
-    gap = max(1, min(ph, pw) // 6) if gap is None else gap
+    gap = max(1, min(ph, pw) // 6) if gap is None else whole("gap", gap, 0, 1000)
     white = 255 if image.dtype == torch.uint8 else 1
     size = (channels, gh * (ph + gap) - gap, gw * (pw + gap) - gap)
     canvas = torch.full(size, white, dtype=image.dtype)  # (C, H + gaps, W + gaps)
@@ -113,7 +114,8 @@ def patch_sequence(
     6
     """
     ph, pw = to_pair(patch_size, "patch_size")
-    columns = min(columns, len(patches))
+    require_tensor("patches", patches, "(N, C * PH * PW)")
+    columns = min(whole("columns", columns, 1), len(patches))
     rows = -(-len(patches) // columns)
     fig, axes = figure(
         7.2, 0.72 * rows * max(1.0, 14 / columns * ph / pw), rows, columns, squeeze=False
@@ -135,6 +137,8 @@ def flatten_orders(height: int = 2, width: int = 2) -> Figure:
     >>> [text.get_text() for text in flatten_orders().axes[0].texts][:4]
     ['0,0', '0,1', '1,0', '1,1']
     """
+    whole("height", height, 1, 100)
+    whole("width", width, 1, 100)
     places = [(r, c) for r in range(height) for c in range(width)]
     vectors = {
         'order "cpp": channel by channel (what a convolution\'s weights use)': [

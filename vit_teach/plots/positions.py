@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..arguments import require_tensor, whole, whole_pair
 from ..probe.parameters import cosine_similarity, tiles
 from ..vit.embedding import RESIZE_RULES, resize_positions
 from .style import CYCLE, DIVERGING, SEQUENTIAL, figure, styled
@@ -23,6 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def _check_grid(tables: Mapping[str, Tensor], grid: tuple[int, int]) -> None:
     """Raise ``ValueError`` unless each table (N, D) has a row for each place of the grid."""
+    whole_pair("grid", grid)
     for name, table in tables.items():
         if table.ndim != 2 or len(table) != grid[0] * grid[1]:
             raise ValueError(
@@ -117,6 +119,8 @@ def resized_slice(
     >>> import matplotlib.pyplot as plt
     >>> plt.close(resized_slice(torch.randn(1, 6, 8), (2, 3), (4, 5), column=0))
     """
+    require_tensor("table", table, "(1, N, D)")
+    whole("column", column, 0, table.shape[2] - 1)
     fig, ax = figure(7.2, 3.4)
     marks = ("o-", "s--", "^:", "D-.", "v-")
     for rule, mark, colour in zip(RESIZE_RULES, marks, CYCLE, strict=False):

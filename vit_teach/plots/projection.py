@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..arguments import whole
 from ..probe.parameters import principal_filters
 from .style import CYCLE, DIVERGING, figure, show_pixels, styled
 
@@ -23,7 +24,7 @@ def sliding_filter(image: Tensor, dense: Tensor, patch_size: int) -> Figure:
     >>> import torch
     >>> plt.close(sliding_filter(torch.rand(3, 8, 12), torch.rand(5, 9), 4))
     """
-    step = int(patch_size)
+    step = whole("patch_size", patch_size, 1)
     fig, axes = figure(7.2, 1.95, columns=3)
     answers = dense.detach().numpy()
     top = abs(answers).max()
@@ -77,6 +78,7 @@ def filter_shares(banks: Mapping[str, Tensor], count: int = 48) -> Figure:
     fig, ax = figure(7.2, 3.0)
     dashes = ("-", "--", ":", "-.")
     for (name, weight), colour, dash in zip(banks.items(), CYCLE, dashes, strict=False):
+        whole("count", count, 1)
         total = principal_filters(weight)[1][:count].cumsum(0).numpy()  # (R,)
         ax.plot(range(1, len(total) + 1), 100 * total, dash, color=colour, label=name)
     ax.set(xlabel="patterns kept", ylabel="variance of the bank (%)", ylim=(0, 102))

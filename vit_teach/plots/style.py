@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from ..arguments import explained, require_tensor, whole
+
 # Load the backend now. Loaded later, inside @styled, its "interactive" setting would be undone
 # when the style ends, and a notebook would show the first figure only.
 plt.switch_backend(matplotlib.get_backend())
@@ -94,7 +96,19 @@ def model_colours(names: Iterable[Any]) -> dict[Any, str]:
 
 F = TypeVar("F", bound=Callable[..., Any])
 # A decorator: the style holds while the function runs. (matplotlib's hints do not say that it is.)
-styled: Callable[[F], F] = plt.rc_context(STYLE)  # type: ignore[assignment]
+_in_style: Callable[[Any], Any] = plt.rc_context(STYLE)  # type: ignore[assignment]
+
+
+def styled(function: F) -> F:
+    """A decorator for what draws: the book's style holds, and what cannot be drawn is named.
+
+    >>> styled(lambda lengths: len(lengths))(5)
+    Traceback (most recent call last):
+    ...
+    ValueError: <lambda> cannot use lengths=5 (TypeError: object of type 'int' has no len())
+    """
+    drawn: F = explained(_in_style(function))
+    return drawn
 
 
 @styled
@@ -112,10 +126,13 @@ def figure(
     (2, 3)
     >>> plt.close(fig)
     """
+    whole("rows", rows, 1, 200)
+    whole("columns", columns, 1, 200)
     settings = {"layout": "constrained", "dpi": 144, **settings}
     return plt.subplots(rows, columns, figsize=(width, height), **settings)
 
 
+@explained
 def show_pixels(axes: Axes, image: Tensor, title: str = "") -> Axes:
     """Draw an image (C, H, W) as square pixels without ticks; C is 3 (colour) or 1 (grey).
 
@@ -128,6 +145,7 @@ def show_pixels(axes: Axes, image: Tensor, title: str = "") -> Axes:
     'noise'
     >>> plt.close(fig)
     """
+    require_tensor("image", image)
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image of shape {tuple(image.shape)} must be (3, H, W) or (1, H, W)")
     pixels = image.permute(1, 2, 0).cpu().numpy()  # (H, W, C): the order matplotlib reads
@@ -138,6 +156,7 @@ def show_pixels(axes: Axes, image: Tensor, title: str = "") -> Axes:
     return axes
 
 
+@explained
 def plotly_figure(alt: str, height: int = 400, **layout: Any) -> Any:
     """An empty plotly figure in the book's style, to which traces are added.
 

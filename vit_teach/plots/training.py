@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..arguments import explained, whole
 from ..results.summary import Card
 from .style import COLOURS, CYCLE, MARKS, figure, plotly_figure, show_pixels, styled
 
@@ -92,6 +93,7 @@ def schedule_curve(fractions: Sequence[float], warmup: int) -> Figure:
     >>> import matplotlib.pyplot as plt
     >>> plt.close(schedule_curve([0.5, 1.0, 0.6, 0.1], warmup=2))
     """
+    whole("warmup", warmup)
     fig, ax = figure(7.2, 2.8)
     ax.axvspan(0, warmup, color=COLOURS["sky"], alpha=0.25, linewidth=0)
     ax.annotate("warm-up", (warmup, 0.06), xytext=(6, 0), textcoords="offset points")
@@ -183,6 +185,7 @@ def recorded_curves(cards: Sequence[Card]) -> Figure:
     return fig
 
 
+@explained
 def run_explorer(cards: Sequence[Card]) -> Any:
     """Accuracy of recorded runs against wall time, to explore; returns a plotly Figure.
 
@@ -262,7 +265,7 @@ def mistakes(images: Tensor, titles: Sequence[str], per_row: int = 6) -> Figure:
     """
     if len(images) != len(titles) or not len(titles):
         raise ValueError(f"{len(titles)} titles must be one for each of {len(images)} images")
-    rows = math.ceil(len(images) / per_row)
+    rows = math.ceil(len(images) / whole("per_row", per_row, 1, 200))
     fig, axes = figure(7.2, 1.65 * rows, rows=rows, columns=per_row, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()

@@ -6,9 +6,12 @@ The measures take plain tensors of weights, so that cases with a known answer ca
 :func:`vit_teach.probe.examine` takes a model and pictures and returns all of them at once.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor
 
+from ..arguments import finite, require_tensor, require_type, whole, whole_pair
 from ..vit.model import VisionTransformer, ViTConfig
 from ..vit.patches import Size, to_pair
 
@@ -17,6 +20,10 @@ def _steps(model: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
     """Every intermediate of a model by name, without gradients or dropout."""
     if not isinstance(model, VisionTransformer):
         raise ValueError(f"model={type(model).__name__} must be a VisionTransformer or a hybrid")
+    require_tensor("images", images, "(B, C, H, W)")
+    wanted = (model.config.in_channels, *to_pair(model.config.image_size))
+    if tuple(images.shape[1:]) != wanted:
+        raise ValueError(f"images of shape {tuple(images.shape)} must be (B, *{wanted})")
     training = model.training
     model.eval()
     try:
@@ -54,6 +61,7 @@ def patch_distances(grid: tuple[int, int], patch_size: Size = 1) -> Tensor:
     tensor([0., 4., 8.], dtype=torch.float64)
     """
     ph, pw = to_pair(patch_size, "patch_size")
+    whole_pair("grid", grid)
     rows, columns = torch.arange(grid[0]).double() * ph, torch.arange(grid[1]).double() * pw
     centres = torch.cartesian_prod(rows, columns).view(-1, 2)  # (N, 2)
     return (centres[:, None] - centres).square().sum(dim=2).sqrt()  # (N, N)
@@ -69,10 +77,13 @@ def patches_only(weights: Tensor, grid: tuple[int, int]) -> Tensor:
     >>> patches_only(torch.full((5, 5), 0.2), (2, 2))[0]
     tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
-    count = grid[0] * grid[1]
+    require_tensor("weights", weights)
+    count = prod(whole_pair("grid", grid))
     if weights.ndim < 2 or weights.shape[-1] != weights.shape[-2] or weights.shape[-1] < count:
         shape = tuple(weights.shape)
         raise ValueError(f"weights of shape {shape} must be (..., T, T) with T >= {count}")
+    if not weights.is_floating_point():
+        raise ValueError(f"weights of dtype {weights.dtype} must be fractions")
     kept = weights[..., -count:, -count:]  # (..., N, N)
     return kept / kept.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)
 
@@ -87,6 +98,7 @@ def query_distances(weights: Tensor, grid: tuple[int, int], patch_size: Size) ->
     >>> query_distances(torch.full((3, 3), 1 / 3), (1, 3), 4)
     tensor([4.0000, 2.6667, 4.0000])
     """
+    require_tensor("weights", weights, "(..., T, T)")
     distances = patch_distances(grid, patch_size).to(weights)  # (N, N)
     return (patches_only(weights, grid) * distances).sum(dim=-1)
 
@@ -118,6 +130,9 @@ def distances(model: VisionTransformer, images: Tensor, batch_size: int = 32) ->
     >>> distances(zoo.build(zoo.preset("CIFAR-ViT-Nano")), torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 4, 4])
     """
+    require_type("model", model, VisionTransformer, "a ViT or a hybrid")
+    require_tensor("images", images, "(B, C, H, W)")
+    whole("batch_size", batch_size, 1)
     place = model.config.grid_size, model.config.patch_size
     parts = [attention_distance(collect(model, x), *place) for x in images.split(batch_size)]
     return torch.cat(parts)  # (B, L, H)
@@ -132,7 +147,8 @@ def offset_map(weights: Tensor, grid: tuple[int, int]) -> Tensor:
     >>> offset_map(torch.eye(6), (2, 3))[1]
     tensor([0., 0., 1., 0., 0.])
     """
-    gh, gw = grid
+    require_tensor("weights", weights, "(..., T, T)")
+    gh, gw = whole_pair("grid", grid)
     places = torch.cartesian_prod(torch.arange(gh), torch.arange(gw)).view(-1, 2)  # (N, 2)
     down, right = (places[None] - places[:, None]).unbind(dim=2)  # (N, N) each, key minus query
     cell = ((down + gh - 1) * (2 * gw - 1) + right + gw - 1).flatten().to(weights.device)  # (N N,)
@@ -153,6 +169,7 @@ def entropy(weights: Tensor) -> Tensor:
     >>> entropy(torch.tensor([[0.5, 0.5], [0.0, 1.0]]))
     tensor([0.6931, 0.0000])
     """
+    require_tensor("weights", weights, "(..., T)")
     return torch.special.entr(weights).sum(dim=-1)
 
 
@@ -166,6 +183,7 @@ def reader(config: ViTConfig) -> str:
     >>> reader(zoo.preset("ViT-B/16")), reader(zoo.preset("CIFAR-ViT-Nano"))
     ('class token', 'mean of all patches')
     """
+    require_type("config", config, ViTConfig, "a ViT's configuration")
     return "class token" if config.pool == "cls" else "mean of all patches"
 
 
@@ -179,7 +197,11 @@ def readout_map(weights: Tensor, config: ViTConfig) -> Tensor:
     >>> readout_map(torch.full((197, 197), 1 / 197), zoo.preset("ViT-B/16")).shape
     torch.Size([14, 14])
     """
+    require_type("config", config, ViTConfig, "a ViT's configuration")
+    require_tensor("weights", weights, "(..., T, T)")
     count = config.num_patches
+    if weights.shape[-1] < count or weights.shape[-2] < count:
+        raise ValueError(f"weights of shape {tuple(weights.shape)} must have T >= {count}")
     rows = weights[..., :1, :] if config.pool == "cls" else weights[..., -count:, :]
     line = rows.mean(dim=-2)[..., -count:]  # (..., N)
     return (line / line.sum(dim=-1, keepdim=True)).unflatten(-1, config.grid_size)
@@ -197,6 +219,10 @@ def rollout(weights: Tensor, residual: bool = True) -> Tensor:
     >>> rollout(torch.eye(3).expand(2, 4, 3, 3))[0]
     tensor([1., 0., 0.])
     """
+    require_type("residual", residual, bool, "True or False")
+    require_tensor("weights", weights, "(..., L, H, T, T)")
+    if weights.shape[-1] != weights.shape[-2] or 0 in weights.shape:
+        raise ValueError(f"weights of shape {tuple(weights.shape)} must be (..., L, H, T, T)")
     mean = weights.mean(dim=-3)  # (..., L, T, T)
     if residual:
         mean = mean + torch.eye(mean.shape[-1]).to(mean)
@@ -232,6 +258,8 @@ def outlier_tokens(norms: Tensor, k: float = 10.0) -> Tensor:
     >>> outlier_tokens(torch.tensor([[1.0, 1.1, 0.9, 1.2, 12.0]]))
     tensor([[False, False, False, False,  True]])
     """
+    require_tensor("norms", norms, "(..., B, N)")
+    finite("k", k)
     flat = norms.flatten(-2)  # (..., B N)
     middle = flat.median(dim=-1, keepdim=True).values  # (..., 1)
     spread = (flat - middle).abs().median(dim=-1, keepdim=True).values  # (..., 1)

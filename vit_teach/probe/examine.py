@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import weights, zoo
-from ..arguments import require_type
+from ..arguments import SEEDS, require_tensor, require_type, whole
 from ..data.imageset import normalise
 from ..data.pictures import fit, read_picture
 from ..vit.model import VisionTransformer, ViTConfig
@@ -39,6 +39,8 @@ def untrained_twin(model: VisionTransformer, seed: int = 0) -> VisionTransformer
     >>> untrained_twin(model).config == model.config
     True
     """
+    require_type("model", model, VisionTransformer, "a ViT or a hybrid")
+    whole("seed", seed, *SEEDS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return zoo.build(model.config).eval()
@@ -155,6 +157,8 @@ def examine(
     if isinstance(pictures, Tensor) and pictures.is_floating_point():
         images = pictures  # (B, C, H, W)
     else:
+        if isinstance(pictures, Tensor):
+            require_tensor("pictures", pictures, "(3, H, W)", torch.uint8)
         own = normalisation_of(model)
         images = normalise(
             fit_picture(pictures, model.config)[None],

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import require_tensor, require_type, whole_pair
 from ..vit.model import VisionTransformer
 
 # --- Tables and tokens ----------------------------------------------------------------------------
@@ -23,6 +24,7 @@ def position_table(model: VisionTransformer) -> Tensor:
     >>> position_table(zoo.build(zoo.preset("CIFAR-ViT-Nano"))).shape
     torch.Size([16, 64])
     """
+    require_type("model", model, VisionTransformer, "a ViT or a hybrid")
     if model.pos_embed is None:
         raise ValueError("model has position='none': there is no table")
     return model.pos_embed[0, -model.config.num_patches :].detach()
@@ -37,6 +39,7 @@ def colour_filters(model: VisionTransformer) -> Tensor:
     >>> colour_filters(zoo.build(zoo.preset("CIFAR-ViT-Nano"))).shape
     torch.Size([64, 3, 8, 8])
     """
+    require_type("model", model, VisionTransformer, "a ViT or a hybrid")
     backbone = getattr(model.patch_embed, "backbone", None)
     if backbone is not None and list(backbone.children()):
         raise ValueError("model's projection reads a feature map, not the picture's colours")
@@ -52,8 +55,7 @@ def cosine_similarity(table: Tensor) -> Tensor:
     tensor([[1., 0.],
             [0., 1.]])
     """
-    if table.ndim != 2:
-        raise ValueError(f"table of shape {tuple(table.shape)} must be (N, D)")
+    require_tensor("table", table, "(N, D)")
     rows = F.normalize(table.detach().double(), dim=1)  # (N, D), each of length 1
     return (rows @ rows.T).float()  # (N, N)
 
@@ -70,8 +72,9 @@ def principal_filters(weight: Tensor) -> tuple[Tensor, Tensor]:
     >>> patterns.shape, share.shape
     (torch.Size([12, 3, 2, 2]), torch.Size([12]))
     """
-    if weight.ndim != 4:
-        raise ValueError(f"weight of shape {tuple(weight.shape)} must be (D, C, P, P)")
+    require_tensor("weight", weight, "(D, C, P, P)")
+    if 0 in weight.shape or not weight.isfinite().all():
+        raise ValueError(f"weight of shape {tuple(weight.shape)} must be finite, and not empty")
     bank = weight.detach().double().flatten(1)  # (D, C P P)
     bank = bank - bank.mean(dim=0)  # (D, C P P)
     _, size, patterns = torch.linalg.svd(bank, full_matrices=False)  # (R,), (R, C P P)
@@ -90,7 +93,10 @@ def tiles(values: Tensor, grid: tuple[int, int]) -> Tensor:
     >>> tiles(torch.ones(6, 6), (2, 3)).shape
     torch.Size([5, 11])
     """
-    gh, gw = grid
+    gh, gw = whole_pair("grid", grid)
+    require_tensor("values", values, f"({gh * gw}, {gh * gw})")
+    if values.shape != (gh * gw, gh * gw):
+        raise ValueError(f"values of shape {tuple(values.shape)} must be {(gh * gw, gh * gw)}")
     boxes = values.reshape(gh, gw, gh, gw)
     boxes = F.pad(boxes, (0, 1, 0, 1), value=math.nan)  # (gh, gw, gh + 1, gw + 1)
     sheet = boxes.permute(0, 2, 1, 3).reshape(gh * (gh + 1), gw * (gw + 1))

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import explained, finite, require_tensor
 from ..baselines.resnet import ResNet
 from ..vit.model import VisionTransformer
 
 
+@explained
 def feature_maps(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """The maps (B, D, h, w) inside a model, by name, from the first layer to the last.
 
@@ -28,6 +30,7 @@ def feature_maps(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     {'conv1': (2, 7, 32, 32), 'layer1.0': (2, 7, 32, 32), 'layer2.0': (2, 14, 16, 16),
      'layer3.0': (2, 28, 8, 8)}
     """
+    require_tensor("images", images, "(B, C, H, W)")
     if isinstance(model, VisionTransformer):
         _, out = model(images, intermediates=True)
         names = ["patch_embed", *(f"blocks.{i}" for i in range(len(model.blocks))), "norm"]
@@ -67,6 +70,9 @@ def shifted(x: Tensor, down: float = 0, right: float = 0) -> Tensor:
     >>> shifted(row, right=0.5)
     tensor([[[[2.5000, 1.5000, 2.5000, 3.5000]]]])
     """
+    require_tensor("x", x, "(B, C, H, W)")
+    finite("down", down, -(2**31), 2**31)
+    finite("right", right, -(2**31), 2**31)
     for amount, axis in ((down, 2), (right, 3)):
         whole = int(amount // 1)
         part = amount - whole
@@ -76,6 +82,7 @@ def shifted(x: Tensor, down: float = 0, right: float = 0) -> Tensor:
     return x
 
 
+@explained
 def equivariance_error(
     function: Callable[[Tensor], Tensor], images: Tensor, down: float = 0, right: float = 0
 ) -> float:
@@ -92,6 +99,7 @@ def equivariance_error(
     >>> equivariance_error(blur, images, right=5) < 1e-5
     True
     """
+    require_tensor("images", images, "(B, C, H, W)")
     with torch.no_grad():
         expected, found = function(images), function(shifted(images, down, right))
     if expected.ndim != 4:
@@ -104,6 +112,7 @@ def equivariance_error(
     return ((found - expected).norm() / spread).item()
 
 
+@explained
 def invariance_error(
     function: Callable[[Tensor], Tensor], images: Tensor, down: float = 0, right: float = 0
 ) -> float:
@@ -117,6 +126,7 @@ def invariance_error(
     >>> invariance_error(lambda x: x.mean(dim=(2, 3)), torch.rand(4, 3, 8, 12), right=5) < 1e-5
     True
     """
+    require_tensor("images", images, "(B, C, H, W)")
     with torch.no_grad():
         expected, found = function(images), function(shifted(images, down, right))
     if expected.ndim != 2:

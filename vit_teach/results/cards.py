@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..arguments import require_type
+from ..arguments import explained, require_type
 from ..paths import RESULTS, ROOT, as_path, written_whole
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _MACHINE_PATH = re.compile(r"""(^|[\s=:,"'(\[])(/\w|~/|[A-Za-z]:[\\/]|\\\\\w)|fi
 # --- Making a card --------------------------------------------------------------------------------
 
 
+@explained
 def new_card(
     experiment: str,
     cell: str,
@@ -89,6 +90,7 @@ def new_card(
     return card
 
 
+@explained
 def data_entry(image_set: ImageSet) -> dict[str, Any]:
     """The "data" part of a card for the ImageSet that was trained on.
 
@@ -190,6 +192,9 @@ def portable_command(module: str, arguments: list[str]) -> str:
     >>> portable_command("vit_teach.train", ["--preset", "CIFAR-ViT-Tiny", "--out=/tmp/runs/x"])
     'python -m vit_teach.train --preset CIFAR-ViT-Tiny --out=x'
     """
+    require_type("module", module, str, "the name of a module")
+    if not isinstance(arguments, list) or not all(isinstance(a, str) for a in arguments):
+        raise ValueError(f"arguments={arguments!r} must be a list of texts")
     return shlex.join(["python", "-m", module, *map(_without_machine_path, arguments)])
 
 
@@ -331,7 +336,7 @@ def recorded(experiment: str) -> list[dict[str, Any]]:
     {'train'}
     """
     require_type("experiment", experiment, str, "a name")
-    if Path(experiment).name != experiment:
+    if not re.fullmatch(r"[\w.+-]+", experiment):
         raise ValueError(f"experiment={experiment!r} must be the name of an experiment")
     if not RESULTS.is_dir():
         raise FileNotFoundError(

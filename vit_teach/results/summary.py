@@ -4,12 +4,15 @@ import json
 import statistics
 from typing import Any
 
+from ..arguments import explained
+
 Card = dict[str, Any]  # a result card, as card.schema.json describes it
 Row = dict[str, Any]  # a mean over seeds: labels, then metric, mean, std, n and seeds
 
 # --- Summing up -----------------------------------------------------------------------------------
 
 
+@explained
 def summarise(
     cards: list[Card], by: str | tuple[str, ...] = ("cell",), metric: str = "val_accuracy"
 ) -> list[Row]:
@@ -69,6 +72,7 @@ def _look_up(card: Card, dotted: str) -> Any:
     return value
 
 
+@explained
 def labelled(card: Card) -> Card:
     """The card with labels, so that cards of a single training count as a group too.
 
@@ -82,6 +86,7 @@ def labelled(card: Card) -> Card:
     return {**card, "config": {**card["config"], "labels": {"cell": card["cell"]}}}
 
 
+@explained
 def percent(row: Row) -> str:
     """A row of :func:`summarise` as text: never a number without its spread or its single seed.
 

@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..arguments import explained
 from .summary import Row, percent
 
 
@@ -20,6 +21,7 @@ class Table:
     vit    1  2
     """
 
+    @explained
     def __init__(
         self,
         heading: str,
@@ -62,6 +64,7 @@ class Table:
         )
 
 
+@explained
 def result_table(
     rows: list[Row], row: str, column: str, caption: str, missing: str = "not recorded"
 ) -> Table:
@@ -91,6 +94,7 @@ def result_table(
     return Table(row, [f"{c:,}" if isinstance(c, int) else c for c in columns], body, caption)
 
 
+@explained
 def result_rows_table(rows: list[Row], labels: Sequence[str], caption: str) -> Table:
     """Rows of means as a :class:`Table` with a row for each group of equal ``labels``.
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from .. import cost, data, results, weights, zoo
 from ..data.drawn import stand_in
-from ..paths import written_whole
+from ..paths import writable
 from . import parallel
 from .card import card_of_run
 from .config import History, TrainConfig
@@ -292,12 +292,7 @@ def checked_folder(path: Path) -> Path:
         raise ValueError(
             f"out={str(path)!r} must name a folder without '~', ':' or spaces at its ends"
         )
-    folder = path.resolve() if path.name in ("", "..") else path
-    folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(folder / "card.json.try") as trial:
-        trial.write_text("can this folder be written?")
-    (folder / "card.json.try").unlink()
-    return folder
+    return writable(path.resolve() if path.name in ("", "..") else path)
 
 
 def recorded_settings(preset: str, model_config: Config, config: TrainConfig) -> dict[str, Any]:

@@ -106,8 +106,8 @@ class TrainConfig:
             "augment": (self.augment in POLICIES, f"one of {POLICIES}"),
             "precision": (self.precision in PRECISIONS, f"one of {PRECISIONS}"),
             "evaluations": (
-                type(self.evaluations) is int and self.evaluations >= 1,
-                "an integer, 1 or more",
+                type(self.evaluations) is int and 1 <= self.evaluations <= 10**6,
+                "an integer from 1 to a million",
             ),
             "seed": (
                 type(self.seed) is int and abs(self.seed) < SEEDS,

@@ -32,7 +32,7 @@ def pick_device(name: str = "auto") -> torch.device:
         name = next((kind for kind, there in present.items() if there()), "cpu")
     try:
         device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"device={name!r} must be 'auto', 'cpu', 'cuda' or 'mps'") from error
     if device.type != "cpu" and device.type not in present:
         raise ValueError(f"device={name!r} must be 'auto', 'cpu', 'cuda' or 'mps'")

@@ -17,19 +17,20 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..arguments import whole
+from ..arguments import require_type, whole
 from ..augment.policy import Augment
-from ..data.imageset import normalise
+from ..data.imageset import ImageSet, normalise
+from ..paths import as_path
 from ..weights.carried import normalisation_of, remember
 from . import parallel
-from .config import SEEDS, History
+from .config import SEEDS, History, TrainConfig
 from .device import (
     autocast,
     keep_memory,
@@ -51,10 +52,6 @@ from .resume import (
     read_checkpoint,
     write_checkpoint,
 )
-
-if TYPE_CHECKING:
-    from ..data.imageset import ImageSet
-    from .config import TrainConfig
 
 
 def batch_indices(step: int, batch_size: int, length: int, seed: int) -> Tensor:
@@ -99,7 +96,10 @@ class Trainer:
     def __init__(
         self, model: nn.Module, train_set: ImageSet, validation_set: ImageSet, config: TrainConfig
     ) -> None:
-        for each in (train_set, validation_set):
+        require_type("model", model, nn.Module, "a torch module")
+        require_type("config", config, TrainConfig, "a TrainConfig")
+        for name, each in (("train_set", train_set), ("validation_set", validation_set)):
+            require_type(name, each, ImageSet, "an ImageSet")
             if each.classes != train_set.classes:
                 raise ValueError("validation_set must have the classes of train_set")
         # A model that goes on from released weights keeps their way of normalising pictures.
@@ -314,11 +314,14 @@ def train(
     >>> history.curve[-1]["step"]
     3
     """
+    require_type("config", config, TrainConfig, "a TrainConfig")
+    require_type("quiet", quiet, bool, "True or False")
     if folder is None:
         trainer = Trainer(model, train_set, validation_set, config)
         run_steps(trainer, lambda: None, quiet, after_step)
         return trainer.finish(), trainer.history
-    checkpoint = Path(folder) / CHECKPOINT
+    folder = as_path(folder, "folder")
+    checkpoint = folder / CHECKPOINT
     first = parallel.rank() == 0  # it alone writes
     with locked(folder) if first else nullcontext():
         # Once, for it reads every image. What "best" keeps depends on the validation images too.
@@ -359,6 +362,9 @@ def resumed(
         trainer.load_state_dict(state["trainer"])
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{checkpoint} is damaged, or holds a run of another model") from error
+    for weight in (*trainer.model.state_dict().values(), *trainer.current.state_dict().values()):
+        if not weight.isfinite().all():
+            raise ValueError(f"{checkpoint} is damaged: it holds weights that are not finite")
     for optimizer in trainer.optimizers:  # lower than before if the run diverged
         for group in optimizer.param_groups:
             group["peak_lr"] *= state.get("rate_factor", 1.0)

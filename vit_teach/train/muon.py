@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import finite
 from .device import pick_precision
 
 
@@ -49,6 +50,21 @@ def orthogonalise(
     return x.mT if tall else x
 
 
+def check_settings(weights: Sequence[Tensor], axes: int, lr: float, weight_decay: float) -> None:
+    """Raise ``ValueError`` unless Muon can be made for ``weights`` of so many ``axes``.
+
+    >>> check_settings([torch.zeros(2)], 2, 0.1, 0.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: weights must be a list of tensors with 2 axes
+    """
+    good = isinstance(weights, (list, tuple)) and len(weights) > 0
+    if not good or any(not isinstance(w, Tensor) or w.ndim != axes for w in weights):
+        raise ValueError(f"weights must be a list of tensors with {axes} axes")
+    finite("lr", lr, 0)
+    finite("weight_decay", weight_decay, 0)
+
+
 class Muon(torch.optim.Muon):
     """``torch.optim.Muon`` for ``weights``, each (A, B), with steps of AdamW's size.
 
@@ -65,6 +81,7 @@ class Muon(torch.optim.Muon):
     """
 
     def __init__(self, weights: Sequence[Tensor], lr: float, weight_decay: float) -> None:
+        check_settings(weights, 2, lr, weight_decay)
         super().__init__(weights, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
     @property
@@ -125,6 +142,7 @@ class FilterMuon(Muon):
     """
 
     def __init__(self, weights: Sequence[Tensor], lr: float, weight_decay: float) -> None:
+        check_settings(weights, 4, lr, weight_decay)
         # Muon's settings, but not its check that a weight has two axes.
         settings = Muon([torch.nn.Parameter(torch.zeros(1, 1))], lr, weight_decay).defaults
         torch.optim.Optimizer.__init__(self, weights, settings)

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import nn
 
-from ..arguments import is_number
+from ..arguments import finite, is_number, one_of, require_type
 from .muon import FilterMuon, Muon
 
 OPTIMIZERS = ("muon", "muon-conv", "adamw")
@@ -31,6 +31,7 @@ def split_parameters(
     >>> [len(group) for group in split_parameters(model)]
     [4, 2, 14]
     """
+    require_type("model", model, nn.Module, "a torch module")
     matrices, decayed, plain = [], [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -77,8 +78,9 @@ def make_optimizers(
     >>> [type(optimizer).__name__ for optimizer in make_optimizers(model, "adamw", 1e-3, 0.05)]
     ['AdamW']
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer={name!r} must be one of {OPTIMIZERS}")
+    one_of("name", name, OPTIMIZERS)
+    finite("learning_rate", learning_rate, 0)
+    finite("weight_decay", weight_decay, 0)
     matrices, decayed, plain = split_parameters(model)
     by_muon = [] if name == "adamw" else matrices
     filters = filters_of(model, decayed) if name == "muon-conv" else []

@@ -51,20 +51,24 @@ class Diverged(ValueError):
 class StopRequest:
     """Turns a first Ctrl-C, or a request to end, into a stop after the step at hand.
 
-    A second Ctrl-C is immediate. A request to end is SIGTERM, which ``kill`` sends.
+    A second Ctrl-C is immediate. A request to end is SIGTERM, which ``kill`` sends, or SIGHUP, when
+    the terminal closes; where one is ignored, as ``nohup`` asks, it stays so.
 
     >>> with StopRequest() as stop:
     ...     stop.requested
     False
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = tuple(
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    )  # Windows has no SIGHUP
 
     def __enter__(self) -> StopRequest:
         self.requested = False
         self.handled = threading.current_thread() is threading.main_thread()
         if self.handled:
-            self.previous = {each: signal.signal(each, self.request) for each in self.SIGNALS}
+            wanted = [s for s in self.SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+            self.previous = {each: signal.signal(each, self.request) for each in wanted}
         return self
 
     def request(self, *_: object) -> None:
@@ -231,7 +235,7 @@ def _load_checked(path: Path) -> dict[str, Any]:
                 raise ValueError(_damaged(path))
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError,
-            zipfile.BadZipFile, NotImplementedError, zlib.error,
+            zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, zlib.error,
             pickle.UnpicklingError) as error:  # fmt: skip
         raise ValueError(_damaged(path)) from error
 

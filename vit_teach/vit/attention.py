@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import finite, require_tensor, require_type, whole
+
 
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     """How much each query looks at each key: softmax(q k^T / sqrt(h)), equation 6.
@@ -16,6 +18,10 @@ def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     >>> attention_weights(torch.zeros(3, 8), torch.zeros(3, 8))[0]
     tensor([0.3333, 0.3333, 0.3333])
     """
+    require_tensor("q", q, "(..., T, h)")
+    require_tensor("k", k, "(..., T, h)")
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"k of width {k.shape[-1]} must have the width of q, {q.shape[-1]}")
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (..., T, T)
     return scores.softmax(dim=-1)  # (..., T, T)
 
@@ -28,6 +34,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     >>> attend(torch.zeros(3, 8), torch.zeros(3, 8), torch.ones(3, 8)).shape
     torch.Size([3, 8])
     """
+    require_tensor("v", v, "(..., T, h)")
+    require_tensor("k", k, "(..., T, h)")
+    if v.shape[-2] != k.shape[-2]:
+        raise ValueError(f"v of {v.shape[-2]} tokens must have as many as k, {k.shape[-2]}")
     return attention_weights(q, k) @ v  # (..., T, h)
 
 
@@ -66,12 +76,15 @@ class MultiHeadAttention(nn.Module):
         fused: bool | None = None,
     ) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
+        whole("dim", dim, 1)
+        if whole("num_heads", num_heads, 1) > dim or dim % num_heads:
             raise ValueError(f"dim={dim} must be divisible by num_heads={num_heads}")
+        require_type("qkv_bias", qkv_bias, bool, "True or False")
+        require_type("fused", fused, (bool, type(None)), "None, True or False")
         self.num_heads, self.fused = num_heads, fused
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(finite("dropout", dropout, 0, 1))
 
     def forward(
         self, x: Tensor, out: dict[str, Tensor] | None = None, name: str = "attn"

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import require_tensor, require_type, whole
 from .patches import Size, grid_size, to_pair
 
 POSITIONS = ("learned", "sincos1d", "sincos2d", "none")
@@ -37,6 +38,8 @@ class PatchEmbedding(nn.Module):
         self.image_size = to_pair(image_size, "image_size")
         self.grid_size = grid_size(image_size, patch_size)
         patch = to_pair(patch_size, "patch_size")
+        whole("in_channels", in_channels, 1)
+        whole("embed_dim", embed_dim, 1)
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch, stride=patch)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -51,6 +54,7 @@ def check_image_size(images: Tensor, image_size: Size) -> None:
     >>> check_image_size(torch.zeros(1, 3, 8, 12), (8, 12))
     """
     height, width = to_pair(image_size, "image_size")
+    require_type("images", images, Tensor, f"a tensor (B, C, {height}, {width})")
     if images.ndim != 4 or tuple(images.shape[2:]) != (height, width):
         raise ValueError(f"images of shape {tuple(images.shape)} must be (B, C, {height}, {width})")
 
@@ -66,9 +70,8 @@ def sincos_1d(length: int, dim: int) -> Tensor:
     >>> sincos_1d(6, 8).shape
     torch.Size([6, 8])
     """
-    if type(length) is not int or length < 0:
-        raise ValueError(f"length={length!r} must be 0 or a positive integer")
-    if type(dim) is not int or dim < 2 or dim % 2:
+    whole("length", length)
+    if whole("dim", dim) < 2 or dim % 2:
         raise ValueError(f"dim={dim!r} must be even: half sines, half cosines")
     omega = 10000 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim / 2))  # (dim/2,)
     angle = torch.arange(length, dtype=torch.float64)[:, None] * omega  # (length, dim/2)
@@ -85,7 +88,7 @@ def sincos_2d(grid: Size, dim: int) -> Tensor:
     >>> sincos_2d((2, 3), 8).shape
     torch.Size([6, 8])
     """
-    if dim < 8 or dim % 4:
+    if whole("dim", dim) < 8 or dim % 4:
         raise ValueError(f"dim={dim} must be a multiple of 4, at least 8: sin and cos of x and y")
     gh, gw = to_pair(grid, "grid")
     y, x = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")  # (gh, gw) each
@@ -123,11 +126,12 @@ def resize_positions(
     >>> resize_positions(torch.rand(1, 5, 8), (2, 2), (3, 4)).shape
     torch.Size([1, 13, 8])
     """
-    if rule not in RESIZE_RULES:
+    if not isinstance(rule, str) or rule not in RESIZE_RULES:
         raise ValueError(f"rule={rule!r} must be one of {RESIZE_RULES}")
     old, new = to_pair(old_grid, "old_grid"), to_pair(new_grid, "new_grid")
-    expected = prefix_tokens + old[0] * old[1]
-    if table.ndim != 3 or table.shape[:2] != (1, expected):
+    expected = whole("prefix_tokens", prefix_tokens) + old[0] * old[1]
+    require_tensor("table", table, f"(1, {expected}, D)")
+    if table.shape[:2] != (1, expected):
         raise ValueError(
             f"table of shape {tuple(table.shape)} must be (1, {expected}, D) for old_grid={old}"
         )

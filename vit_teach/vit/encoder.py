@@ -6,6 +6,7 @@ Source: ViT paper (arXiv 2010.11929), section 3.1, equations 2 and 3.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import finite, require_type, whole
 from .attention import MultiHeadAttention
 
 LAYER_NORM_EPS = 1e-6  # as in Google's code; PyTorch's own default is 1e-5
@@ -26,9 +27,9 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc1 = nn.Linear(whole("dim", dim, 1), whole("hidden_dim", hidden_dim, 1))
         self.fc2 = nn.Linear(hidden_dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(finite("dropout", dropout, 0, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.dropout(F.gelu(self.fc1(x)))  # (B, T, M)
@@ -49,10 +50,10 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, mlp_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm1 = nn.LayerNorm(whole("dim", dim, 1), eps=LAYER_NORM_EPS)
         self.attn = MultiHeadAttention(dim, num_heads, dropout=dropout)
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.mlp = Mlp(dim, mlp_dim, dropout)
+        self.mlp = Mlp(dim, whole("mlp_dim", mlp_dim, 1), dropout)
 
     def forward(
         self, x: Tensor, out: dict[str, Tensor] | None = None, name: str = "block"
@@ -75,7 +76,8 @@ def init_linear(module: nn.Module, scheme: str = "normal") -> None:
 
     >>> init_linear(EncoderBlock(8, 2, 16))
     """
-    if scheme not in INITS:
+    require_type("module", module, nn.Module, "a torch module")
+    if not isinstance(scheme, str) or scheme not in INITS:
         raise ValueError(f"scheme={scheme!r} must be one of {INITS}")
     for name, layer in module.named_modules():
         if not isinstance(layer, nn.Linear):

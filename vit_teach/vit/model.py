@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from ..arguments import require_type, whole
 from .embedding import POSITIONS, PatchEmbedding, fixed_table, init_projection
 from .encoder import LAYER_NORM_EPS, EncoderBlock, init_linear
 from .patches import Size, grid_size, to_pair
@@ -55,11 +56,8 @@ class ViTConfig:
             object.__setattr__(self, name, to_pair(getattr(self, name), name))
         grid_size(self.image_size, self.patch_size)
         for name in ("in_channels", "num_classes", "embed_dim", "depth", "num_heads"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name}={value!r} must be a positive integer")
-        if type(self.registers) is not int or self.registers < 0:
-            raise ValueError(f"registers={self.registers!r} must be 0 or a positive integer")
+            whole(name, getattr(self, name), 1)
+        whole("registers", self.registers)
         for name in ("class_token", "fc_norm"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be True or False")
@@ -142,6 +140,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
+        require_type("config", config, ViTConfig, "a ViT's configuration")
         self.config = config
         dim = config.embed_dim
         self.patch_embed = self.build_embedding(config)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ..arguments import require_tensor, whole
+
 Size = int | Sequence[int]  # one side, or (height, width)
 ORDERS = ("cpp", "ppc")
 
@@ -20,7 +22,7 @@ def to_pair(size: Size, name: str = "size") -> tuple[int, int]:
     ((4, 4), (2, 3))
     """
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    good = len(pair) == 2 and all(type(n) is int and n > 0 for n in pair)
+    good = len(pair) == 2 and all(type(n) is int and 0 < n < 2**31 for n in pair)
     if not good:
         raise ValueError(f"{name}={size!r} must be a positive integer or a pair (height, width)")
     return pair
@@ -57,8 +59,7 @@ def patchify(images: Tensor, patch_size: Size, order: str = "cpp") -> Tensor:
     >>> patchify(torch.zeros(2, 3, 8, 12), 4).shape
     torch.Size([2, 6, 48])
     """
-    if images.ndim != 4:
-        raise ValueError(f"images of shape {tuple(images.shape)} must have 4 axes: (B, C, H, W)")
+    require_tensor("images", images, "(B, C, H, W)")
     ph, pw = to_pair(patch_size, "patch_size")
     batch, channels, height, width = images.shape
     gh, gw = grid_size((height, width), (ph, pw))
@@ -83,8 +84,10 @@ def unpatchify(
     ph, pw = to_pair(patch_size, "patch_size")
     height, width = to_pair(image_size, "image_size")
     gh, gw = grid_size((height, width), (ph, pw))
+    whole("channels", channels, 1)
+    require_tensor("patches", patches, "(B, N, C * PH * PW)")
     expected = (gh * gw, channels * ph * pw)
-    if patches.ndim != 3 or tuple(patches.shape[1:]) != expected:
+    if tuple(patches.shape[1:]) != expected:
         raise ValueError(
             f"patches of shape {tuple(patches.shape)} must be (B, {expected[0]}, {expected[1]}) "
             f"for image_size={image_size}, patch_size={patch_size}, channels={channels}"
@@ -100,6 +103,6 @@ def unpatchify(
 
 def _inside(order: str, channel: int, row: int, column: int) -> tuple[int, int, int]:
     """The three axes inside a patch, in the given order of flattening."""
-    if order not in ORDERS:
+    if not isinstance(order, str) or order not in ORDERS:
         raise ValueError(f"order={order!r} must be one of {ORDERS}")
     return (channel, row, column) if order == "cpp" else (row, column, channel)

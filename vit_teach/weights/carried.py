@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from ..arguments import require_type
 from ..data.imageset import MEAN, STD
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # (mean, deviation), of colours 0 to 1
@@ -28,6 +29,7 @@ def inner(model: nn.Module) -> Any:
     >>> inner(nn.DataParallel(layer)) is layer
     True
     """
+    require_type("model", model, nn.Module, "a torch module")
     found: Any = model
     for name in ("_orig_mod", "module", "_orig_mod"):
         found = getattr(found, name, found)
@@ -50,6 +52,8 @@ def remember(
     ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     """
     own = inner(model)
+    if not (classes is None or isinstance(classes, (list, tuple))):
+        raise ValueError(f"classes={classes!r} must be None or a list of names")
     object.__setattr__(own, "normalisation", normalisation)
     object.__setattr__(own, "preset", preset)
     head = _head(own)

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..arguments import require_type
+
 Array = np.ndarray[Any, np.dtype[Any]]
 State = dict[str, Tensor]  # parameters by name
 Arrays = Mapping[str, Any]  # the same, of Google's files: of numpy
@@ -269,6 +271,7 @@ def from_google(arrays: Arrays, head: bool = True) -> State:
     ValueError: arrays lacks 'embedding/bias'
     """
     _check_names("arrays", arrays)
+    require_type("head", head, bool, "True or False")
     arrays = _unstacked(without_prefix(arrays))
     if head and any(name.startswith("pre_logits/") for name in arrays):
         raise ValueError(
@@ -435,12 +438,12 @@ def to_google(model: nn.Module | State, num_heads: int | None = None) -> dict[st
     state = _state_of(model)
     if type(num_heads) is not int:
         raise ValueError(f"num_heads={num_heads!r} must be given with a state dict, as an integer")
-    _check_names("state", state)
+    _check_names("model", state)
     if not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ValueError("state must hold tensors only")
+        raise ValueError("model: its state must hold tensors only")
     left = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
     if "norm.weight" not in left or "pos_embed" not in left:
-        raise ValueError("state must be a plain ViT's, with 'pos_embed' and 'norm.weight'")
+        raise ValueError("model must be a plain ViT, with 'pos_embed' and 'norm.weight'")
     dim = left["pos_embed"].shape[-1]
     if num_heads < 1 or dim % num_heads:
         raise ValueError(f"num_heads={num_heads} must divide the width {dim}")

@@ -9,6 +9,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..arguments import explained
 from ..vit.attention import attend, attention_weights
 from .shared.base import BookWidget, require
 
@@ -53,6 +54,7 @@ class AttentionByHand(BookWidget):
     factor = traitlets.Float(1.0).tag(sync=True)
     chosen = traitlets.Int(0).tag(sync=True)
 
+    @explained
     def __init__(
         self, q: Any, k: Any, v: Any, names: Sequence[str],
         factor: float = 1.0, chosen: int = 0, **settings: Any,

@@ -9,6 +9,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..arguments import explained
 from ..data.imageset import normalise
 from ..probe.attention import attention_distance, collect, rollout, uniform_distance
 from ..probe.examine import fit_picture
@@ -97,6 +98,7 @@ class AttentionExplorer(BookWidget):
     view = traitlets.Unicode("head").tag(sync=True)
     common = traitlets.Bool(False).tag(sync=True)
 
+    @explained
     def __init__(
         self, weights: Tensor, picture: Tensor, patch_size: Size, query: int | None = None,
         **settings: Any,

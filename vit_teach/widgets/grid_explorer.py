@@ -5,6 +5,7 @@ from typing import Any
 
 import traitlets
 
+from ..arguments import explained
 from ..experiments import rows
 from ..results.summary import Card, Row, labelled
 from ..results.tables import result_rows_table
@@ -40,6 +41,7 @@ class GridExplorer(BookWidget):
     hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
     seed = traitlets.Int(ALL_SEEDS).tag(sync=True)
 
+    @explained
     def __init__(
         self, cards: Sequence[Card], metric: str | None = None, x: str | None = None,
         **settings: Any,

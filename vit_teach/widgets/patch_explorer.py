@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from ..arguments import explained
 from .shared.base import BookWidget, data_uri, require
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class PatchExplorer(BookWidget):
     patch_size = traitlets.Int(16).tag(sync=True)
     selected = traitlets.Int(0).tag(sync=True)
 
+    @explained
     def __init__(
         self, images: Mapping[str, Tensor], patch_size: int = 16, selected: int | None = None,
         **settings: Any,

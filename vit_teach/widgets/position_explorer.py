@@ -8,6 +8,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..arguments import explained
 from ..vit.embedding import RESIZE_RULES
 from .shared.base import BookWidget, data_uri, red_blue, require
 
@@ -67,6 +68,7 @@ class PositionExplorer(BookWidget):
     rule = traitlets.Unicode("google").tag(sync=True)
     centred = traitlets.Bool(False).tag(sync=True)
 
+    @explained
     def __init__(
         self, tables: Mapping[str, Tensor], grid: tuple[int, int], rows: int | None = None,
         row: int | None = None, column: int | None = None, **settings: Any,

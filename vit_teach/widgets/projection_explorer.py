@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import traitlets
 from torch import Tensor
 
+from ..arguments import explained
 from ..data.imageset import MEAN, STD
 from .shared.base import BookWidget, data_uri, red_blue, require
 
@@ -109,6 +110,7 @@ class ProjectionExplorer(BookWidget):
     stride = traitlets.Int(4).tag(sync=True)
     entry = traitlets.Int(0).tag(sync=True)
 
+    @explained
     def __init__(
         self, images: Mapping[str, Tensor], projections: Mapping[str, Any], row: int | None = None,
         column: int | None = None, stride: int | None = None, **settings: Any,

@@ -11,6 +11,7 @@ from typing import Any
 import traitlets
 
 from .. import cost, zoo
+from ..arguments import explained, require_type
 from ..vit.model import ViTConfig
 from ..vit.patches import to_pair
 from .shared.base import BookWidget, require
@@ -123,6 +124,7 @@ class ShapeTracer(BookWidget):
     num_classes = traitlets.Int(1000).tag(sync=True)
     selected = traitlets.Unicode("").tag(sync=True)
 
+    @explained
     def __init__(self, preset: str = "ViT-B/16", selected: str = "", **sizes: int) -> None:
         known = presets()
         super().__init__(presets=known, code=code_lines(), selected=selected)
@@ -135,6 +137,10 @@ class ShapeTracer(BookWidget):
         """Take a preset, with its own sizes unless others are given."""
         require(preset in self.presets, "preset", preset, f"must be one of {list(self.presets)}")
         own = self.presets[preset]
+        sizes = {"image_size": image_size, "patch_size": patch_size, "num_classes": num_classes}
+        for name, size in sizes.items():
+            if size is not None:
+                require_type(name, size, int, "an integer")
         with self.hold_trait_notifications():  # checked when all of them are there
             self.preset = preset
             self.image_size = own["image"][0] if image_size is None else image_size

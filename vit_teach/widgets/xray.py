@@ -14,6 +14,7 @@ import traitlets
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..arguments import explained
 from ..cost import macs, parameters
 from ..data.imageset import normalise
 from ..data.pictures import fit, photograph
@@ -215,6 +216,7 @@ class XRay(BookWidget):
     engine = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
 
+    @explained
     def __init__(self, name: str = "cifar-vit-20min", **settings: Any) -> None:
         path = weights_file(name)
         self._about = read_metadata(path)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ... import probe
+from ...arguments import explained
 from ...vit.model import VisionTransformer
 from ...vit.patches import patchify, unpatchify
 
@@ -83,6 +84,7 @@ def _few(model: VisionTransformer, pictures: Tensor) -> tuple[Tensor, Tensor, Te
     return found.distance, found.entropy, quarter, found.norms
 
 
+@explained
 def heads(card: Mapping[str, Any], column: str = "distance") -> Tensor:
     """A column of a card's heads as a tensor (L, H).
 

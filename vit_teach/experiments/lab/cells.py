@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ... import zoo
+from ...arguments import explained, finite, one_of, require_type, whole
 from ...data.imageset import ImageSet
 from ...train.config import TrainConfig
 from ...vit.embedding import RESIZE_RULES
@@ -84,16 +85,22 @@ class Cell:
     rule: str = "google"
 
     def __post_init__(self) -> None:
-        if self.permutation not in PERMUTATIONS:
-            raise ValueError(f"permutation={self.permutation!r} must be one of {PERMUTATIONS}")
-        if self.init not in INITS:
-            raise ValueError(f"init={self.init!r} must be one of {INITS}")
-        if self.data not in DATA:
-            raise ValueError(f"data={self.data!r} must be one of {DATA}")
-        if self.classes not in (None, *CLASSES):
-            raise ValueError(f"classes={self.classes!r} must be None or one of {tuple(CLASSES)}")
-        if self.rule not in RESIZE_RULES:
-            raise ValueError(f"rule={self.rule!r} must be one of {RESIZE_RULES}")
+        one_of("permutation", self.permutation, PERMUTATIONS)
+        one_of("init", self.init, INITS)
+        one_of("data", self.data, DATA)
+        one_of("rule", self.rule, RESIZE_RULES)
+        one_of("preset", self.preset, zoo.names())
+        if self.classes is not None:
+            one_of("classes", self.classes, CLASSES)
+        if self.n is not None:
+            whole("n", self.n, 1)
+        finite("rate_factor", self.rate_factor, 0)
+        require_type("labels", self.labels, dict, "a dictionary")
+        require_type("changes", self.changes, dict, "a dictionary")
+        require_type("train", self.train, TrainConfig, "a TrainConfig")
+        require_type("rate", self.rate, (str, type(None)), "None or the name of a model")
+        require_type("test", self.test, bool, "True or False")
+        require_type("start", self.start, (Cell, type(None)), "None or a Cell")
         if not self.train.steps:
             raise ValueError(f"train={self.train!r} must give its length in steps")
 
@@ -175,7 +182,16 @@ class Experiment:
     shown: tuple[str, ...] | None = None
     check: Callable[[bool], None] = nothing_to_check
 
+    def __post_init__(self) -> None:
+        require_type("name", self.name, str, "a text")
+        require_type("question", self.question, str, "a text")
+        require_type("shown", self.shown, (tuple, type(None)), "None or a tuple of names")
+        for name in ("cells", "measure", "check"):
+            if not callable(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a function")
 
+
+@explained
 def cell(
     model: str,
     images: int,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ... import data
+from ...arguments import explained, require_type
 from ...data.drawn import shapes
 from ...data.imageset import ImageSet
 
@@ -23,6 +24,7 @@ QUICK_VALIDATION = 2000  # the same for the quick forms, which leave the test se
 DATA = ("cifar10", "any", "corner")
 
 
+@explained
 def load_sets(cell: Cell) -> tuple[ImageSet, ImageSet, ImageSet]:
     """The (training, validation, test) ``ImageSet`` of a cell; subsets of one seed are nested.
 
@@ -49,6 +51,10 @@ def of_classes(images: ImageSet, labels: Sequence[int]) -> ImageSet:
     >>> len(few.classes), sorted(set(few.labels.tolist()))
     (3, [0, 1, 2])
     """
+    require_type("images", images, ImageSet, "an ImageSet")
+    known = range(len(images.classes))
+    if not isinstance(labels, (tuple, list)) or [n for n in known if n in labels] != list(labels):
+        raise ValueError(f"labels={labels!r} must be ascending numbers from 0 to {known[-1]}")
     wanted = torch.tensor(labels)  # (K',)
     kept = images.take(torch.isin(images.labels, wanted).nonzero().flatten())
     names = tuple(images.classes[label] for label in labels)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ... import results
-from ...paths import RESULTS
+from ...arguments import explained, require_type
+from ...paths import RESULTS, as_path
 from ...results.summary import Card, Row
 from .cells import Experiment
 from .runner import card_path
@@ -43,6 +44,8 @@ def _sorted_cells(
     experiment: Experiment, quick: bool, folder: str | Path
 ) -> tuple[list[Card], list[str], dict[str, str]]:
     """(complete cards, names of missing cells, errors of failed ones by name)."""
+    require_type("experiment", experiment, Experiment, "an Experiment")
+    folder = as_path(folder, "folder")
     cards: list[Card] = []
     missing: list[str] = []
     failed: dict[str, str] = {}
@@ -99,6 +102,7 @@ def so_far(experiment: Experiment, folder: str | Path = RESULTS) -> list[Card]:
     return cards
 
 
+@explained
 def rows(cards: list[Card], metrics: Sequence[str] | None = None) -> list[Row]:
     """Mean and spread over seeds of each accuracy, for each group of equal labels.
 

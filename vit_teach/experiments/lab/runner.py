@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ... import cost, results
+from ...arguments import require_type
 from ...data.drawn import shapes
-from ...paths import RESULTS, RUNS
+from ...paths import RESULTS, RUNS, as_path, writable
 from ...train.card import card_of_run
 from ...train.evaluation import evaluate
 from ...train.loop import Trainer, train
-from .cells import nothing_more
+from .cells import Cell, Experiment, nothing_more
 from .images import load_sets
 from .measurement import Measurement, card_of, seconds
 from .pretrained import begin
@@ -35,7 +36,6 @@ from .same_training import same_training, shared_card
 from .wrappers import build_model
 
 if TYPE_CHECKING:
-    from .cells import Cell, Experiment
     from .measurement import AnyCell
 
 
@@ -104,6 +104,10 @@ def run_cell(
     >>> run_cell(demo, tiny)["train"]["steps"]
     2
     """
+    require_type("experiment", experiment, Experiment, "an Experiment")
+    require_type("cell", cell, (Cell, Measurement), "a Cell or a Measurement")
+    work = None if work is None else as_path(work, "work")
+    recorded = None if recorded is None else as_path(recorded, "recorded")
     if isinstance(cell, Measurement):
         return card_of(experiment, cell, _command(experiment, cell), work)
     cell = with_chosen_rate(cell, recorded or RESULTS)
@@ -114,7 +118,7 @@ def run_cell(
             names = experiment, cell
             return shared_card(twin, *names, selection(cell), _command(*names))
     model = build_model(cell, len(train_set.classes))
-    begun = begin(model, cell, validation_set, Path(work).parent / "start" if work else None)
+    begun = begin(model, cell, validation_set, work.parent / "start" if work else None)
     model, history = train(model, train_set, validation_set, cell.train, folder=work, quiet=quiet)
     metrics = {
         **begun,
@@ -205,12 +209,12 @@ def cell_in_process(
     0: the card is there; 1: it failed, and a card says why; 75: another process is running it.
     An interrupted cell leaves its checkpoint and no card.
     """
-    work = Path(work) / experiment.name / cell.name
-    work.mkdir(parents=True, exist_ok=True)
+    work = writable(Path(work) / experiment.name / cell.name)
     try:
         with FileLock(work / "lock", timeout=0):
             if is_done(experiment, cell, folder):
                 return 0
+            writable(card_path(experiment, cell, folder).parent)
             try:
                 card = run_cell(experiment, cell, work=work, quiet=quiet, recorded=folder)
             except Exception as error:  # whatever it is, it goes on record and the rest goes on
@@ -252,8 +256,11 @@ def run(
 
     Each cell is a process of its own, on one thread if there are several jobs. ``shard`` (i, n)
     takes every n-th cell from the i-th on, so that n machines share an experiment. Ctrl-C stops;
-    the same call goes on.
+    the same call goes on. Raises ``OSError`` before the first cell if ``folder``, where the cards
+    go, or ``work`` cannot be written.
     """
+    for place in (folder, work):
+        writable(Path(place) / experiment.name)
     number, shards = shard
     cells = experiment.cells(quick)[number - 1 :: shards]
     left = [cell for cell in cells if not is_done(experiment, cell, folder)]
@@ -360,6 +367,8 @@ def run_here(experiment: Experiment, folder: str | Path | None = None) -> list[d
     ``folder`` keeps the cards; a cell that has one is not run again. Uses CIFAR-10 where it is,
     else shapes.
     """
+    require_type("experiment", experiment, Experiment, "an Experiment")
+    folder = None if folder is None else as_path(folder, "folder")
     cards = []
     for cell in experiment.cells(True):
         path = card_path(experiment, cell, folder) if folder is not None else None

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ... import zoo
+from ...arguments import SEEDS, one_of, require_type, whole, whole_pair
 from ...vit.encoder import init_linear
 from ...vit.patches import patchify, to_pair, unpatchify
 from ...zoo import Model
@@ -42,8 +43,11 @@ class Permuted(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if kind not in PERMUTATIONS[1:]:
-            raise ValueError(f"kind={kind!r} must be one of {PERMUTATIONS[1:]}")
+        require_type("model", model, nn.Module, "a torch module")
+        one_of("kind", kind, PERMUTATIONS[1:])
+        whole_pair("image_size", image_size)
+        whole("patch_size", patch_size, 1)
+        whole("seed", seed, *SEEDS)
         self.model, self.image_size = model, image_size
         self.patch_size = patch_size if kind == "patches" else 1
         count = image_size[0] * image_size[1] // self.patch_size**2

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
+import traitlets
 
 from ...paths import written_whole
 
@@ -137,6 +138,14 @@ class BookWidget(anywidget.AnyWidget):
     """
 
     MODULE = ""
+
+    def __init__(self, **settings: Any) -> None:
+        for name in settings:
+            require(self.has_trait(name), "setting", name, f"must be one of {self.trait_names()}")
+        try:
+            super().__init__(**settings)
+        except traitlets.TraitError as error:  # a value of another type
+            raise ValueError(str(error)) from error
 
     def __init_subclass__(cls, **settings: Any) -> None:
         # anywidget makes hidden subclasses of its own, which inherit all this.
