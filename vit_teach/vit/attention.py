@@ -18,10 +18,7 @@ def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     >>> attention_weights(torch.zeros(3, 8), torch.zeros(3, 8))[0]
     tensor([0.3333, 0.3333, 0.3333])
     """
-    require_tensor("q", q, "(..., T, h)")
-    require_tensor("k", k, "(..., T, h)")
-    if q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"k of width {k.shape[-1]} must have the width of q, {q.shape[-1]}")
+    _check_shapes(q, k, k)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (..., T, T)
     return scores.softmax(dim=-1)  # (..., T, T)
 
@@ -34,10 +31,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     >>> attend(torch.zeros(3, 8), torch.zeros(3, 8), torch.ones(3, 8)).shape
     torch.Size([3, 8])
     """
-    require_tensor("v", v, "(..., T, h)")
-    require_tensor("k", k, "(..., T, h)")
-    if v.shape[-2] != k.shape[-2]:
-        raise ValueError(f"v of {v.shape[-2]} tokens must have as many as k, {k.shape[-2]}")
+    _check_shapes(q, k, v)
     return attention_weights(q, k) @ v  # (..., T, h)
 
 
@@ -53,6 +47,15 @@ def prefers_fused(x: Tensor) -> bool:
     if x.device.type != "cpu":
         return True
     return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
+
+
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        require_tensor(name, tensor, "(..., T, h)")
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"k of width {k.shape[-1]} must have the width of q, {q.shape[-1]}")
+    if v.shape[-2] != k.shape[-2]:
+        raise ValueError(f"v of {v.shape[-2]} tokens must have as many as k, {k.shape[-2]}")
 
 
 class MultiHeadAttention(nn.Module):
