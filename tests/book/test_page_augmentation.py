@@ -1,5 +1,7 @@
 """The page on augmentation: what it says is what the cards say."""
 
+from itertools import pairwise
+
 import chapters
 import pytest
 import torch
@@ -142,3 +144,35 @@ def test_what_the_text_says_of_strong_augmentation_is_what_the_cards_say():
             part = c["train"]["kept_step"] / c["train"]["steps"]
             early[c["config"]["labels"]["augment"]].append(part)
     assert max(early["basic"]) < 0.11 and 0.45 < min(early["strong+mix"]) < 0.55
+
+
+def test_passes_decide_and_not_pictures_as_the_text_says():
+    test = {}
+    for card in vt.results.recorded("run_length"):
+        labels = card["config"]["labels"]
+        if card["seed"] == 0:
+            place = labels["model"], labels["images"], labels["augment"], labels["seen"]
+            test[place] = 100 * card["metrics"]["test_accuracy"]
+    gain = {(model, n, round(seen / n)): accuracy - test[model, n, "basic", seen]
+            for (model, n, augment, seen), accuracy in test.items()
+            if augment == "strong+mix"}  # fmt: skip
+    vit = {(n, passes): value for (model, n, passes), value in gain.items() if model == "vit"}
+    assert -4 < vit[500, 90] < 0 and -4 < vit[5_000, 90] < 0  # the passes alike, ten times as many
+    assert -4 < vit[1_500, 75] < 0 < vit[1_500, 150] and vit[500, 225] > 5
+    assert min(vit[1_500, 300], vit[500, 900]) > 9.5
+    by_passes = [value for _, value in sorted((p, value) for (_, p), value in vit.items())]
+    assert all(later > before - 1.5 for before, later in pairwise(by_passes))
+    assert gain["cnn", 1_500, 150] < -2 < 0 < gain["cnn", 1_500, 300]
+    assert gain["cnn", 500, 90] < -2 and gain["cnn", 500, 225] > 0
+    assert abs(gain["hybrid", 500, 90] - vit[500, 90]) < 3
+    assert abs(gain["hybrid", 1_500, 75] - vit[1_500, 75]) < 3
+    of_15 = [100 * card["metrics"]["test_accuracy"] * (1 if "basic" in card["cell"] else -1)
+             for card in vt.results.recorded("data_size")
+             if card["cell"].startswith("vit-15000-")]  # fmt: skip
+    cards = {c["cell"]: 100 * c["metrics"]["test_accuracy"]
+             for c in vt.results.recorded("augmentation")}  # fmt: skip
+    thirty = [-vit[1_500, 30], sum(of_15) / 3,
+              cards["vit-basic-30-s0"] - cards["vit-strong+mix-30-s0"]]  # fmt: skip
+    assert all(9.9 < value < 16 for value in thirty), thirty
+    declared = [each.labels for each in vt.experiments.find("passes").cells(False)]
+    assert {"model": "vit", "images": 45_000, "passes": 100, "augment": "strong+mix"} in declared
