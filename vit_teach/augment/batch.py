@@ -68,7 +68,7 @@ def per_image(name: str, value: float | Tensor, images: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         require_tensor(name, value)
     else:
-        finite(name, value)
+        finite(name, value, -1e6, 1e6)
     value = torch.as_tensor(value, device=images.device, dtype=images.dtype).reshape(-1)
     if len(value) not in (1, len(images)):
         raise ValueError(

@@ -203,7 +203,7 @@ def random_affine(
     height, width = images.shape[2:]
     bounds = {"degrees": degrees, "shear": shear, "shift": shift, "scale": scale}
     for name, bound in bounds.items():
-        finite(name, bound)
+        finite(name, bound, -1e6, 1e6)
     draws = draw(generator, 6, len(images), low=-1.0)  # (6, B)
     return affine(
         images,

@@ -17,7 +17,7 @@ def _check_mix(images: Tensor, targets: Tensor, alpha: float) -> None:
         raise ValueError(
             f"targets has shape {tuple(targets.shape)}; it must be (B, K) for {len(images)} images"
         )
-    if not finite("alpha", alpha) > 0:
+    if not finite("alpha", alpha, -1e6, 1e6) > 0:
         raise ValueError(f"alpha={alpha} must be above 0")
 
 

@@ -38,7 +38,7 @@ class ResNetConfig:
             raise ValueError(f"image_size={self.image_size} must be divisible by 4: two halvings")
         for name in ("in_channels", "num_classes", "width"):
             whole(name, getattr(self, name), 1)
-        if type(self.depth) is not int or self.depth < 8 or (self.depth - 2) % 6:
+        if type(self.depth) is not int or not 8 <= self.depth < 2**31 or (self.depth - 2) % 6:
             raise ValueError(f"depth={self.depth!r} must be 6 n + 2 with n >= 1: 8, 14, 20, ...")
 
     @property

@@ -43,6 +43,8 @@ class ImageSet:
         for name in ("images", "labels"):
             require_type(name, getattr(self, name), torch.Tensor, "a tensor")
         require_type("classes", self.classes, tuple, "a tuple of names")
+        require_type("source", self.source, str, "a text")
+        require_type("split", self.split, str, "a text")
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
                 f"images={images.dtype} {tuple(images.shape)} must be uint8 (N, 3, H, W)"

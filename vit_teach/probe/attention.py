@@ -259,7 +259,7 @@ def outlier_tokens(norms: Tensor, k: float = 10.0) -> Tensor:
     tensor([[False, False, False, False,  True]])
     """
     require_tensor("norms", norms, "(..., B, N)")
-    finite("k", k)
+    finite("k", k, 0)
     flat = norms.flatten(-2)  # (..., B N)
     middle = flat.median(dim=-1, keepdim=True).values  # (..., 1)
     spread = (flat - middle).abs().median(dim=-1, keepdim=True).values  # (..., 1)

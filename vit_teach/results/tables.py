@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..arguments import explained
+from ..arguments import explained, require_type
 from .summary import Row, percent
 
 
@@ -29,6 +29,8 @@ class Table:
         rows: Iterable[tuple[object, Sequence[object]]],
         caption: str,
     ) -> None:
+        require_type("heading", heading, str, "a text")
+        require_type("caption", caption, str, "a text")
         self.heading, self.caption = heading, caption
         self.columns = [str(column) for column in columns]
         self.rows = [(str(name), [str(value) for value in values]) for name, values in rows]

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import nn
 
-from ..arguments import finite, is_number, one_of, require_type
+from ..arguments import finite, one_of, require_type
 from .muon import FilterMuon, Muon
 
 OPTIMIZERS = ("muon", "muon-conv", "adamw")
@@ -119,9 +119,9 @@ def schedule(step: int, steps: int, warmup: float, shape: str = "cosine") -> flo
     """
     if not isinstance(shape, str) or shape not in SCHEDULES:
         raise ValueError(f"shape={shape!r} must be one of {SCHEDULES}")
-    for name, value in (("step", step), ("steps", steps), ("warmup", warmup)):
-        if not is_number(value):
-            raise ValueError(f"{name}={value!r} must be a number")
+    finite("step", step)
+    finite("steps", steps)
+    finite("warmup", warmup, 0)
     if not 0 <= step < steps:
         raise ValueError(f"step={step} must lie in 0..{steps - 1}, the steps of the run")
     if step < warmup:

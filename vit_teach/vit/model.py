@@ -76,7 +76,7 @@ class ViTConfig:
             raise ValueError("class_token=False needs pool='mean': there is no class token to read")
         if self.pool == "cls" and self.fc_norm:
             raise ValueError("fc_norm=True needs pool='mean': it is the norm after averaging")
-        if not 1 <= self.embed_dim * self.mlp_ratio < float("inf"):
+        if not 1 <= self.embed_dim * self.mlp_ratio < 2**31:
             raise ValueError(
                 f"mlp_ratio={self.mlp_ratio} must make the MLP at least 1 wide, and finite: "
                 f"mlp_ratio * embed_dim, with embed_dim={self.embed_dim}"

@@ -94,7 +94,7 @@ class Cell:
             one_of("classes", self.classes, CLASSES)
         if self.n is not None:
             whole("n", self.n, 1)
-        finite("rate_factor", self.rate_factor, 0)
+        finite("rate_factor", self.rate_factor, 1e-6, 1e6)
         require_type("labels", self.labels, dict, "a dictionary")
         require_type("changes", self.changes, dict, "a dictionary")
         require_type("train", self.train, TrainConfig, "a TrainConfig")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ... import zoo
 from ...arguments import SEEDS, one_of, require_type, whole, whole_pair
 from ...vit.encoder import init_linear
-from ...vit.patches import patchify, to_pair, unpatchify
+from ...vit.patches import grid_size, patchify, to_pair, unpatchify
 from ...zoo import Model
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Permuted(nn.Module):
         whole("seed", seed, *SEEDS)
         self.model, self.image_size = model, image_size
         self.patch_size = patch_size if kind == "patches" else 1
+        grid_size(image_size, self.patch_size)
         count = image_size[0] * image_size[1] // self.patch_size**2
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))  # (N,)
         self.register_buffer("order", order)
