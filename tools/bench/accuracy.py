@@ -6,9 +6,11 @@ at the end; the test set is not looked at. A run that is recorded is not made ag
 
 import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -36,6 +38,7 @@ def run(name: str, seed: int, minutes: float, data: str) -> Facts:
     """One training of the recipe ``name``: its validation accuracy and what it took."""
     train_set, validation_set = sets(data)
     torch.manual_seed(seed)
+    np.random.seed(seed)  # mixup and CutMix draw from it
     if name in OURS:
         accuracy, facts = by_the_book(name, seed, minutes, train_set, validation_set)
     else:
@@ -149,8 +152,8 @@ def measure(
                     print(f"{path.name}: recorded")
                     continue
             with record.Watch("accuracy", command, {"minutes": minutes}) as watch:
-                with context.Pool(1) as pool:
-                    found = pool.apply(run, (name, seed, minutes, data))
+                with ProcessPoolExecutor(1, context) as pool:  # its process may have workers
+                    found = pool.submit(run, name, seed, minutes, data).result()
                 record.write(watch.finished([found], []), path)
             print(f"{path.name}: {found['value']:.1%} after {minutes:g} minutes", flush=True)
             written.append(path)
