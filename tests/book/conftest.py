@@ -89,14 +89,11 @@ def unnamed(page) -> list[str]:
 
 
 def weigh(page, seen: Seen, url: str, site: Path, base: str) -> dict[str, float]:
-    """Load a page on a slow processor: what it transfers, moves, and computes at a stretch."""
-    slow = page.context.new_cdp_session(page)
-    slow.send("Emulation.setCPUThrottlingRate", {"rate": page_weight.SLOWER})
+    """Load a page: what it transfers, moves, and computes at a stretch."""
     first, task = timed(page, url)
     paths = [unquote(urlsplit(url).path) for url in seen.requests if url.startswith(base)]
     for _ in range(2):  # other work on the machine may have cut in
         task = task if task <= pages.TASK else min(task, timed(page, url)[1])
-    slow.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     files = [site / path.removeprefix(urlsplit(base).path) for path in paths]
     return {
         "kB": sum(len(page_weight.sent_body(file)) for file in files if file.is_file()) / 1000,

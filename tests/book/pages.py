@@ -17,7 +17,7 @@ PAGES = [f"{name}.html" for name in [*DOCUMENTS, EXERCISES[3]]] + ["genindex.htm
 ALL_PAGES = {*PAGES, *(f"{name}.html" for name in EXERCISES)}
 REDIRECT = "index.html"  # the address of the site itself leads to its first page
 # The longest task of a page's load, as a multiple of a calculation that the same page does right
-# after: some 50 ms on a laptop's core that is four times slowed. With MathJax it was 20 and more.
+# after: some 13 ms on a laptop's core. With MathJax it was 20 and more.
 TASK = 10
 # Axe takes seconds on a page of code. Its rule of colours depends on the theme and its rule of what
 # scrolls on the width; all others give the same in every setting.
