@@ -13,7 +13,7 @@ EXERCISES = [name for name in FILES if "/exercises/" in name]
 DOCUMENTS = [TOC["root"]] + [name for name in FILES if name not in EXERCISES]
 CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
 # The pages that are looked at in the browser: of the exercises one, for all are made alike.
-PAGES = [f"{name}.html" for name in [*DOCUMENTS, EXERCISES[3]]] + ["genindex.html", "search.html"]
+PAGES = [f"{name}.html" for name in [*DOCUMENTS, EXERCISES[4]]] + ["genindex.html", "search.html"]
 ALL_PAGES = {*PAGES, *(f"{name}.html" for name in EXERCISES)}
 REDIRECT = "index.html"  # the address of the site itself leads to its first page
 # The longest task of a page's load, as a multiple of a calculation that the same page does right

@@ -69,7 +69,11 @@ window.MathJax = { chtml: { matchFontHeight: false }, options: { enableMenu: fal
 
 @dataclass
 class Slide:
-    """What the class sees and what the speaker reads, both Markdown."""
+    """What the class sees and what the speaker reads, both Markdown.
+
+    >>> Slide("## A question", "Wait for three answers.").notes
+    'Wait for three answers.'
+    """
 
     body: str
     notes: str
@@ -77,7 +81,11 @@ class Slide:
 
 @dataclass
 class Figure:
-    """A picture that a cell of a chapter drew, and its text alternative."""
+    """A picture that a cell of a chapter drew, and its text alternative.
+
+    >>> Figure("a.svg", b"", "a drawing").alt
+    'a drawing'
+    """
 
     name: str
     data: bytes
