@@ -181,12 +181,9 @@ function followLink(state) {
   if (!hasAddress()) return;
   const wanted = readHash(state, location.hash);
   if (!wanted) return;
-  state.started = true;
+  choose(state, wanted.look);
   takeSample(state, state.samples[wanted.sample]);
-  queue(state, "the link", () => {
-    choose(state, wanted.look);
-    if (!isPlain(wanted.edit)) edit(state, wanted.edit);
-  });
+  queue(state, "the link", () => isPlain(wanted.edit) || edit(state, wanted.edit));
   state.parts.frame.scrollIntoView();
 }
 
