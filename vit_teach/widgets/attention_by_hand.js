@@ -317,8 +317,8 @@ function build(state, el) {
   mount(
     el,
     "Attention by hand",
-    firstStep(
-      "Drag a key",
+    heading(
+      make("b", {}, "Drag a key"),
       "All weights of the row change with it, and the output (the ring) moves.",
     ),
     settings,

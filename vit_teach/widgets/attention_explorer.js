@@ -249,7 +249,7 @@ function build(state, el) {
   const { model, far, even } = state;
   const { level, who, what, common } = buildControls(state);
   const { picture, canvas, ring } = buildPicture(state);
-  markFirst(picture, "point here");
+  picture.dataset.first = "";
   const { box, large, spot, name } = buildLarge(state);
   const maps = buildHeads(state);
   const pick = (block, head) => change(model, { block, head, view: "head" });
@@ -263,7 +263,10 @@ function build(state, el) {
   mount(
     el,
     "Attention explorer",
-    firstStep("Point at a patch", "The map beside it shows where the head looks from there."),
+    heading(
+      make("b", {}, "Point at a patch"),
+      "The map beside it shows where the head looks from there.",
+    ),
     controls(level.box, who.box, what.box, common.box),
     make("div", { class: "vt-pair vt-looks" }, ...pair),
     make("p", { class: "vt-legend" }, "0 ", bar, top),

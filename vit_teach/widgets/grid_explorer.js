@@ -411,8 +411,8 @@ function build(state, el) {
   const more = make("details", {}, make("summary", {}, "The numbers as a table"), table);
   const top = [controls(axis.box, metric.box, seed.box), controls(...boxes)];
   const title = `Results of the experiment ${words(state.model.get("title"))}`;
-  const first = firstStep(
-    "Point at a mark or a name",
+  const first = heading(
+    make("b", {}, "Point at a mark or a name"),
     "Its line stands out, and its number is said.",
   );
   mount(el, title, first, ...top, plot, line, legend, more);

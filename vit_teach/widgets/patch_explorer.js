@@ -139,8 +139,7 @@ function drawImage({ parts }, { height, width, patch, image }) {
   canvas.getContext("2d").drawImage(image.canvas, 0, 0);
   const ring = makeRing(patch, patch);
   const lines = gridLines([height, width], [patch, patch]);
-  const hint = parts.picture.querySelector(".vt-hint") ?? ""; // not yet touched
-  parts.picture.replaceChildren(canvas, drawOver([height, width], ...lines, ...ring.rects), hint);
+  parts.picture.replaceChildren(canvas, drawOver([height, width], ...lines, ...ring.rects));
   parts.patchRing = ring;
 }
 
@@ -268,7 +267,7 @@ function buildStages(state) {
 function build(state, el) {
   const { images, sizes } = buildControls(state);
   const { picture, strip } = buildStages(state);
-  markFirst(picture, "point here");
+  picture.dataset.first = "";
   const picker = filePicker("Your own picture", "image/*", (file) => take(state, file));
   const note = make("p", { class: "vt-note", role: "status" });
   const zoom = make("canvas", { class: "vt-zoom", role: "img" });
@@ -282,7 +281,10 @@ function build(state, el) {
   const frame = mount(
     el,
     "Patch explorer",
-    firstStep("Point at a patch", "Its token lights up in the sequence; its numbers stand below."),
+    heading(
+      make("b", {}, "Point at a patch"),
+      "Its token lights up in the sequence; its numbers stand below.",
+    ),
     controls(images.box, sizes.box, ...picker),
     note,
     make("div", { class: "vt-pair" }, ...pair),

@@ -163,7 +163,7 @@ function buildMap(state, name) {
   const stage = make("div", { class: "vt-stage" }, canvas, cover);
   const choose = (y, x) => go(state, Math.floor(y), Math.floor(x));
   onPoint(stage, () => present(state), choose);
-  return { box: titled(name, stage), stage, canvas, cover, ring };
+  return { box: titled(name, stage), canvas, cover, ring };
 }
 
 function build(state, el) {
@@ -175,13 +175,13 @@ function build(state, el) {
     "Similarity maps. Arrow keys move the chosen position, Home and End go to the corners.";
   const keys = (event) => onKey(state, event);
   const all = walkable("vt-maps", label, keys, ...maps.map(({ box }) => box));
-  markFirst(maps[0].stage, "point here", all);
+  all.dataset.first = "";
   const bar = make("span", { "aria-hidden": "true" });
   mount(
     el,
     "Position explorer",
-    firstStep(
-      "Point at a place",
+    heading(
+      make("b", {}, "Point at a place"),
       "All maps show which places are like it: red alike, blue opposite.",
     ),
     controls(size.box, rule.box, centred.box),

@@ -347,9 +347,9 @@ function build(state, el) {
     titled("The answer at every place; dots: a patch begins", pictures.answers.box),
     titled(`What a stride of ${P} keeps: a number for each patch`, pictures.kept.box),
   ];
-  markFirst(pictures.picture.box, "point here");
-  const first = firstStep(
-    "Point at a patch",
+  pictures.picture.box.dataset.first = "";
+  const first = heading(
+    make("b", {}, "Point at a patch"),
     `Its ${3 * each} products and their sum stand below.`,
   );
   const boxes = Object.values(settings).map(({ box }) => box);

@@ -334,8 +334,8 @@ function build(state, el) {
   const flow = make("ol", { class: "vt-flow", onkeydown: (event) => onKey(state, event) });
   const letters = make("p", { class: "vt-note" }, LETTERS);
   const top = [controls(kind.box, ...boxes, back), note, counts, line];
-  const first = firstStep(
-    "Open a part",
+  const first = heading(
+    make("b", {}, "Open a part"),
     "Its steps, shapes and costs unfold; another model changes all.",
   );
   mount(el, "Shape tracer", first, ...top, flow, letters);

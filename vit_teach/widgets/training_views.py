@@ -121,7 +121,8 @@ def legend(rows: Sequence[Sequence[str]]) -> str:
 
 def _table(caption: str, head: str, body: str) -> str:
     return (
-        f'<table cellpadding="4"><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
+        f'<table cellpadding="4" style="line-height:1.4"><caption style="text-align:left;'
+        f'white-space:nowrap">{caption}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table>"
     )
 

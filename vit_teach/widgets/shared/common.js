@@ -60,18 +60,6 @@ const heading = (...text) => make("p", { class: "vt-title" }, ...text);
 const titled = (title, ...children) => make("div", {}, heading(title), ...children);
 const statusLine = () => make("p", { class: "vt-status", "aria-live": "polite" });
 
-// What to do first, marked, and what is seen then.
-const firstStep = (todo, see) =>
-  make("p", { class: "vt-first" }, make("b", {}, todo), make("span", {}, see));
-
-// Words on what to touch first; they go when it, or a box around it, is touched.
-function markFirst(box, text, around = box) {
-  const mark = make("span", { class: "vt-hint", "aria-hidden": "true" }, text);
-  const events = ["pointermove", "pointerdown", "keydown"];
-  events.forEach((name) => around.addEventListener(name, () => mark.remove(), { once: true }));
-  box.append(mark);
-}
-
 // A box that scrolls, within reach of the keyboard.
 const region = (label, kind, ...children) =>
   make("div", { class: kind, tabindex: 0, role: "region", "aria-label": label }, ...children);

@@ -52,10 +52,12 @@ const walkable = (kind, label, onkeydown, ...children) => {
 };
 
 // Calls `choose(y, x)` while the reader points at a box of so many rows and columns. The whole part
-// of a place is its cell. `size` gets the box's width and height on the screen.
+// of a place is its cell. `size` gets the box's width and height on the screen. The words on what to
+// touch first (data-first, see widgets.css) go then.
 function onPoint(box, size, choose, events = ["pointermove", "pointerdown"]) {
   const part = (at, length, cells) => clamp((at / length) * cells, 0, cells - 1e-6);
   const tell = (event) => {
+    delete box.closest("[data-first]")?.dataset.first;
     const edges = box.getBoundingClientRect();
     const [rows, columns] = size(edges);
     const y = part(event.clientY - edges.top, edges.height, rows);
