@@ -163,6 +163,12 @@ def test_every_name_of_the_books_function_is_off_and_on_again():
     assert alias(torch.zeros(1, 1, 2, 2), 2).shape == (1, 1, 4)
 
 
+def test_a_function_behind_a_decorator_is_off_too():
+    with pytest.raises(check.Wrong, match="switched off"):
+        check.window(vt.probe.receptive_field)
+    assert vt.probe.receptive_field([(3, 1, 1)]) == (3, 1, -1)
+
+
 def test_training_in_the_child_works_after_training_here():
     def train(x):
         layer = torch.nn.Linear(64, 64)

@@ -351,8 +351,8 @@ def switched_off(forbidden: Sequence[Forbidden]) -> Iterator[None]:
 
 def _lever(part: Forbidden) -> tuple[Any, str, Any]:
     """What has to be set on what, so that a function or class refuses."""
-    if inspect.isfunction(part):
-        return part, "__code__", _refuse.__code__
+    if inspect.isfunction(part):  # what a decorator stands around, if one does
+        return inspect.unwrap(part), "__code__", _refuse.__code__
     if inspect.isclass(part):
         return part, "__init__", _refuse
     assert isinstance(part, tuple)
