@@ -220,7 +220,8 @@ def test_a_finished_record_says_what_it_depends_on():
     record.check(found)
     assert found["measurements"][0]["value"] == 1.2346
     assert found["command"] == "python -m tools.bench --folder x"
-    assert found["versions"]["torch"] == torch.__version__ and len(found["machine"]["load"]) == 3
+    assert torch.__version__.startswith(found["versions"]["torch"])
+    assert len(found["machine"]["load"]) == 3
     assert machine.same_kind(found["machine"], machine.describe())
 
 
