@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from model_tools import few, randomise
 from PIL import Image
@@ -150,6 +150,9 @@ def test_minutes_are_kept():
 
 
 @few
+@example(2.0, 0.0007, 5000, 10, "last")  # fewer images
+@example(0.5, 0.0002, 5000, 10, "last")  # and fewer looks
+@example(2.0, 0.0007, 5000, 10, "best")
 @given(st.floats(0.1, 200), st.floats(1e-5, 0.01), st.integers(1, 5000), st.integers(1, 12),
        st.sampled_from(["last", "best"]))  # fmt: skip
 def test_looks_fit_into_their_time_and_the_last_is_whole(minutes, per_image, images, count, keep):
