@@ -14,9 +14,11 @@ from sphinx.util.math import get_node_equation_number
 LOG = logging.getLogger(__name__)
 CONVERTER = LatexToMathML(fancy_error=False)
 CLASS = "math notranslate nohighlight"
+LONG = 25  # signs of a formula that may be wider than a line on a phone: there it scrolls
+TAG = re.compile(r"<[^>]*>")
 # A browser may break a line on either side of a formula, even between it and a comma.
 IN_A_LINE = re.compile(
-    rf'[(\[“]*<span class="{CLASS}"[^>]*><math>.*?</math></span>[^\s<]*', re.DOTALL
+    rf'[(\[“]*<span class="{CLASS}(?: vt-long)?"[^>]*><math>.*?</math></span>[^\s<]*', re.DOTALL
 )
 
 
@@ -40,8 +42,9 @@ def _written(node, display: bool) -> str:
 
 def visit_inline(self, node: nodes.math) -> None:
     """Write a formula in a line of text."""
-    self.body.append(self.starttag(node, "span", "", CLASS=CLASS) + _written(node, False))
-    self.body.append("</span>")
+    written = _written(node, False)
+    long = " vt-long" * (len(TAG.sub("", written)) > LONG)
+    self.body.append(self.starttag(node, "span", "", CLASS=CLASS + long) + written + "</span>")
     raise nodes.SkipNode
 
 

@@ -128,6 +128,27 @@ def test_a_formula_is_as_high_as_its_line_and_keeps_its_comma(page, site_url):
     assert centred < 4
 
 
+def test_no_formula_is_cut_on_a_phone(page, site_url):
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(site_url + "book/05_attention.html")
+    page.evaluate(
+        "document.querySelectorAll('article details').forEach((fold) => (fold.open = true))"
+    )
+    cut = """[...document.querySelectorAll("article .math")].filter((box) => {
+      const style = getComputedStyle(box);
+      return style.display !== "inline" && style.overflowX !== "auto"
+        && box.scrollWidth > box.clientWidth + 1; }).length"""
+    assert page.evaluate(cut) == 0
+    assert page.locator("span.math.vt-long").count() > 0
+    right = "(all) => Math.max(...all.map((box) => box.getBoundingClientRect().right))"
+    assert page.locator("article span.math").evaluate_all(right) <= 390
+    left = page.locator("div.math > math").evaluate_all(
+        "(all) => all.map((m) => m.getBoundingClientRect().left"
+        " - m.parentElement.getBoundingClientRect().left)"
+    )
+    assert min(left) > -2  # a formula that scrolls begins where its line does
+
+
 def test_pictures_are_webp_where_that_is_smaller(site, tmp_path):
     named = set()
     for name in pages.ALL_PAGES:

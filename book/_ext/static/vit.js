@@ -51,7 +51,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const scrolls = (box) =>
     box.scrollWidth > box.clientWidth + 1 &&
     ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
-  const BOXES = "pre, div.math, .output, div.cell_output, .pst-scrollable-table-container";
+  const BOXES =
+    "pre, div.math, span.vt-long, .output, div.cell_output, .pst-scrollable-table-container";
   const makeReachable = () => {
     const boxes = [...document.querySelectorAll(BOXES)].filter((box) => box.tabIndex < 0);
     boxes.filter(scrolls).forEach((box) => (box.tabIndex = 0));
