@@ -345,8 +345,8 @@ def test_another_model_runs(visit, tmp_path):
     assert visit.widget.locator(".vt-tile").count() == 2 * 5  # laid out anew: blocks, heads
     for name, share in zip("abc", theirs.tolist(), strict=True):
         assert abs(shares[name] - share) < 2e-3
-    visit.slide("Token", "0")
     visit.stage("tokens")
+    visit.slide("Token", "0")
     assert "class token" in visit.words()
 
 
