@@ -20,6 +20,7 @@ from ..data.pictures import fit, photograph
 from ..paths import WEIGHTS
 from ..probe.attention import rollout
 from ..vit.model import VisionTransformer, ViTConfig
+from ..vit.patches import to_pair
 from ..weights import normalisation_of
 from ..weights.files import load, read_metadata
 from .attention_explorer import quantise
@@ -169,10 +170,11 @@ def answer(path: Path, source: str, block: int, head: int) -> dict[str, Any]:
     'airplane'
     """
     model = load(path).eval()
+    assert isinstance(model, VisionTransformer)  # weights_file lets no other through
     config, metadata = model.config, read_metadata(path)
     mean, std = normalisation_of(model)
     picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")
-    pixels = fit(picture, config.image_size)  # (3, H, W)
+    pixels = fit(picture, to_pair(config.image_size, "image_size"))  # (3, H, W)
     with torch.no_grad():
         logits, out = model(normalise(pixels[None], mean, std), intermediates=True)
         lens = _lens(model, out)
