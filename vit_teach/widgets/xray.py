@@ -171,12 +171,11 @@ def answer(path: Path, source: str, block: int, head: int) -> dict[str, Any]:
     'airplane'
     """
     model = load(path).eval()
-    require(isinstance(model, VisionTransformer), "path", str(path), "must hold a ViT")
-    assert isinstance(model, VisionTransformer)  # said again for the types
+    assert isinstance(model, VisionTransformer)  # weights_file lets no other through
     config, metadata = model.config, read_metadata(path)
     mean, std = normalisation_of(model)
     picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")
-    pixels = fit(picture, to_pair(config.image_size))  # (3, H, W)
+    pixels = fit(picture, to_pair(config.image_size, "image_size"))  # (3, H, W)
     with torch.no_grad():
         logits, out = model(normalise(pixels[None], mean, std), intermediates=True)
         lens = _lens(model, out)
