@@ -24,11 +24,11 @@ KEYWORDS = {
     "book/07_hybrid": ("hybrid", "convolutional stem", "receptive field"),
     "book/08_training": ("training", "learning rate", "warm-up", "AdamW", "weight decay"),
     "book/09_recipe": ("recipe", "hyperparameters"),
-    "book/muon": ("Muon", "muon", "singular values", "optimiser for matrices"),
+    "book/muon": ("Muon", "singular values", "optimiser for matrices"),
     "book/10_inductive_bias": ("inductive bias", "locality", "translation equivariance"),
     "book/11_data_size": ("data size", "how much data"),
     "book/augmentation": (
-        "augmentation", "data augmentation", "mixup", "cutmix", "RandAugment", "cutout", "CutMix",
+        "augmentation", "data augmentation", "mixup", "cutmix", "RandAugment", "cutout",
     ),
     "book/12_transfer": ("fine-tuning", "finetuning", "transfer learning", "pre-training"),
     "book/13_scale": ("scaling", "FLOPs", "MACs", "compute"),

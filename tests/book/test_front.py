@@ -115,7 +115,7 @@ QUESTIONS = {
     "color": "02_patchify", "einops": "02_patchify", "normalization": "06_encoder",
     "multi-head": "05_attention", "fine-tuning": "12_transfer",
     "inductive bias": "10_inductive_bias", "registers": "14_attention_maps",
-    "muon": "muon", "augmentation": "augmentation", "mixup": "augmentation",
+    "optimiser for matrices": "muon", "augmentation": "augmentation", "mixup": "augmentation",
     "DeiT": "descendants", "standard error": "statistics",
 }  # fmt: skip
 
