@@ -42,11 +42,16 @@ def drawn(chapter, size=(1400, 640)):
     return notebook
 
 
+def whole(number, size=(1400, 640)):
+    """All that a deck may show, drawn."""
+    return slides.joined([drawn(path, size) for path in slides.pages_of(number)])
+
+
 @pytest.fixture(scope="module")
 def decks(tmp_path_factory):
     out = tmp_path_factory.mktemp("slides")
     for number in NUMBERS:
-        slides.write(number, drawn(slides.chapter_of(number)), out, "A book")
+        slides.write(number, whole(number), out, "A book")
     return out
 
 
@@ -74,7 +79,7 @@ def test_a_deck_is_a_lesson_of_its_chapter(number):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_measured_number_on_a_slide_comes_from_a_card_or_stands_in_the_chapter(number):
-    chapter = nbformat.read(slides.chapter_of(number), as_version=4)
+    chapter = whole(number)
     text = "\n".join(cell.source for cell in chapter.cells)
     for slide in slides.read(slides.FOLDER / f"{number}.md"):
         typed = slides.ROLE.sub("", slide.body)

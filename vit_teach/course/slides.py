@@ -15,6 +15,7 @@ import importlib.util
 import re
 import shutil
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ FOLDER = ROOT / "book" / "slides"
 CACHES = (
     ROOT / "_build" / ".jupyter_cache"
 )  # the outputs of the chapters that the site was built of
+# The pages without a number that a chapter's lesson takes in.
+MORE = {"09": ("muon", "augmentation"), "11": ("augmentation",), "15": ("descendants",)}
 REVEAL = Path(__file__).parent / "reveal"
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 FIGURE = re.compile(r"^!\[\]\(([\w-]+)\)$", re.M)
@@ -139,6 +142,25 @@ def chapter_of(number: str) -> Path:
         known = ", ".join(chapters())
         raise ValueError(f"there are no slides of chapter {number!r}; there are: {known}")
     return found[0]
+
+
+def pages_of(number: str) -> list[Path]:
+    """The chapter and the pages without a number that belong to its lesson.
+
+    >>> [path.stem for path in pages_of("15")]
+    ['15_strengths_limits', 'descendants']
+    """
+    return [chapter_of(number), *(ROOT / "book" / f"{name}.ipynb" for name in MORE.get(number, ()))]
+
+
+def joined(notebooks: Sequence[Notebook]) -> Notebook:
+    """The cells of several notebooks in one: what a deck may show.
+
+    >>> joined([nbformat.v4.new_notebook(), nbformat.v4.new_notebook()]).cells
+    []
+    """
+    cells = [cell for notebook in notebooks for cell in notebook.cells]
+    return nbformat.v4.new_notebook(cells=cells)
 
 
 def executed(path: str | Path, caches: str | Path = CACHES) -> Notebook | None:
@@ -337,12 +359,12 @@ def build(
     """
     missing = []
     for number in which:
-        path = chapter_of(number)
-        notebook: Any = executed(path, caches)
-        if notebook is None and run_them:
-            notebook = run(path)
-        if notebook is None:
+        notebooks: list[Any] = [executed(path, caches) for path in pages_of(number)]
+        if run_them:
+            pairs = zip(notebooks, pages_of(number), strict=True)
+            notebooks = [run(path) if notebook is None else notebook for notebook, path in pairs]
+        if None in notebooks:
             missing.append(number)
         else:
-            write(number, notebook, out, book)
+            write(number, joined(notebooks), out, book)
     return missing
