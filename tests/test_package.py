@@ -118,8 +118,8 @@ before = set(sys.modules)
 import vit_teach
 print(*sorted(set(sys.modules) - before))
 """
-    parts = ("", ".vit", ".vit.attention", ".vit.embedding", ".vit.encoder", ".vit.model",
-             ".vit.patches")  # fmt: skip
+    parts = ("", ".arguments", ".vit", ".vit.attention", ".vit.embedding", ".vit.encoder",
+             ".vit.model", ".vit.patches")  # fmt: skip
     assert run(code) == [f"vit_teach{part}" for part in parts]
 
 
