@@ -256,9 +256,11 @@ PROBES = {
                                "right": 2},
 }  # fmt: skip
 
+SPEED = {"name": "this book", "value": 0.6, "spread": 0.1}
 PLOTS = {
     "plots.accuracy_against_compute": {"families": {"ViT": [(55, 80.7, "B/32")]},
                                        "xlabel": "exaFLOPs", "ylabel": "%", "lines": True},
+    "plots.accuracy_dots": {"rows": [{**SPEED, "samples": [0.6, 0.7]}], "xlabel": "%"},
     "plots.accuracy_bars": {"groups": {"vit": {"plain": 0.4, "cut": 0.3}}, "chance": 0.1},
     "plots.attention_cost": {"names": {64: "small", 256: "large", 1024: "far"},
                              "seconds": {64: 0.1, 256: 1.6}, "reach": 1024},
@@ -271,6 +273,8 @@ PLOTS = {
                         "outline": (0, 0, 1, 1), "width": 7.2},
     "plots.confusion_matrix": {"counts": torch.tensor([[8, 2], [1, 9]]), "classes": ("a", "b")},
     "plots.cosine_similarity": {"table": ROWS},
+    "plots.cost_beside_formula": {"panels": {"tokens": [
+        {"value": n, "facts": {"size": n, "macs": n, "kept_bytes": n}} for n in (1, 2)]}},
     "plots.cost_share": {"dim": 768, "marks": {197: "224 px"}, "mlp_ratio": 4.0},
     "plots.cut_image": {"image": PICTURE, "patch_size": 4, "gap": None, "numbers": True},
     "plots.distance_by_block": {"distances": {"trained": ROWS}, "uniform": 0.5, "ylabel": "far"},
@@ -305,7 +309,7 @@ PLOTS = {
     "plots.result_bars": {"rows": [MEAN_ROW], "x": "images", "by": "model", "xlabel": "",
                           "width": 7.2},
     "plots.result_lines": {"rows": [MEAN_ROW], "x": "images", "by": "model", "style": None,
-                           "xlabel": "", "log": True, "width": 7.2},
+                           "xlabel": "", "log": True, "width": 7.2, "ylabel": "%"},
     "plots.roadmap": {"image": torch.rand(3, 12, 12), "patch_size": 4},
     "plots.run_explorer": {"cards": [RUN]},
     "plots.schedule_curve": {"fractions": [0.5, 1.0, 0.6], "warmup": 2},
@@ -318,6 +322,7 @@ PLOTS = {
     "plots.singular_values": {"before": [3.0, 0.1], "after": [1.1, 0.9]},
     "plots.sliding_filter": {"image": PICTURE, "dense": torch.rand(5, 5), "patch_size": 4},
     "plots.small_run": {"losses": [2.0, 1.0], "chance": 2.08},
+    "plots.speed_bars": {"panels": {"as used": [SPEED]}, "xlabel": "images a second"},
     "plots.stem_walk": {"image": PICTURE, "maps": {"first": torch.rand(4, 4, 4)}, "channels": 2},
     "plots.styled": {"function": len},
     "plots.table_image": {"table": ROWS, "title": ""},
@@ -341,6 +346,8 @@ WIDGETS = {
                                    "projections": {"a": vt.PatchEmbedding(8, 4, 3, 4)},
                                    "row": None, "column": None, "stride": None},
     "widgets.ShapeTracer": {"preset": "ViT-B/16", "selected": "", "image_size": 224},
+    "widgets.TrainingLab": {"dataset": "digits", "preset": "CIFAR-ViT-Nano",
+                            "learning_rate": 3e-3, "augment": "none", "seconds": 20},
     "widgets.XRay": {"name": "cifar-vit-20min"},
 }  # fmt: skip
 

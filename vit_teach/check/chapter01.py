@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..vit import patches as own
 from .chapter03 import CLOSE, draws
-from .judge import Case, examine
+from .judge import Case, examine, seeded
 
 
 def _cost(height: int, width: int, channels: int, patch: int) -> tuple[int, int, int]:
@@ -142,7 +142,7 @@ def nearest_colour(answer: Callable[..., Any], seed: int = 0) -> None:
     Traceback (most recent call last):
     vit_teach.check.isolate.Wrong: right shape, wrong content: at [0] ... is wanted, yours is 1. ...
     """
-    random = torch.Generator().manual_seed(seed)
+    random = seeded(seed)
     cases = []
     for n, colours in ((20, 6), (40, 7), (60, 12), (30, 5)):
         pixels, palette = (
