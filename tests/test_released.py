@@ -261,7 +261,7 @@ def test_to_google_and_back_is_bit_exact():
     [
         (5, {}, "num_heads=5 must divide the width 24"),
         (3, {"fc_norm.weight": torch.zeros(24)}, "has 'fc_norm.weight', which Google's layout"),
-        (3, {"pos_embed": None}, "plain ViT's, with 'pos_embed'"),
+        (3, {"pos_embed": None}, "plain ViT, with 'pos_embed'"),
     ],
 )
 def test_what_googles_layout_cannot_hold(heads, change, message):

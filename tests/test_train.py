@@ -592,7 +592,7 @@ def test_true_labels_teach_and_shuffled_labels_do_not():
         ({"average": 1}, r"average=1 must be in \[0, 1\)"),
         ({"augment": "magic"}, r"augment='magic' must be one of \('none', 'basic'"),
         ({"precision": "half"}, r"precision='half' must be one of"),
-        ({"evaluations": 0}, r"evaluations=0 must be an integer, 1 or more"),
+        ({"evaluations": 0}, r"evaluations=0 must be an integer from 1 to a million"),
     ],
 )
 def test_bad_settings(changes, message):

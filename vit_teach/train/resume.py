@@ -52,7 +52,7 @@ class StopRequest:
     """Turns a first Ctrl-C, or a request to end, into a stop after the step at hand.
 
     A second Ctrl-C is immediate. A request to end is SIGTERM, which ``kill`` sends, or SIGHUP, when
-    the terminal closes; where one is ignored, as ``nohup`` asks, it stays so.
+    the terminal closes; where that is ignored, as ``nohup`` asks, it stays so.
 
     >>> with StopRequest() as stop:
     ...     stop.requested
@@ -67,8 +67,11 @@ class StopRequest:
         self.requested = False
         self.handled = threading.current_thread() is threading.main_thread()
         if self.handled:
-            wanted = [s for s in self.SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
-            self.previous = {each: signal.signal(each, self.request) for each in wanted}
+            self.previous = {
+                each: signal.signal(each, self.request)
+                for each in self.SIGNALS
+                if each.name != "SIGHUP" or signal.getsignal(each) is not signal.SIG_IGN
+            }  # nohup's wish stays
         return self
 
     def request(self, *_: object) -> None:

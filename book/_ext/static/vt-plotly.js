@@ -93,6 +93,8 @@
     });
     const recolour = () => Plotly.relayout(plot, themed(plot.layout));
     await recolour();
+    const signs = ".modebar svg, #js-plotly-tester"; // they say nothing to a reader of names
+    document.querySelectorAll(signs).forEach((svg) => svg.setAttribute("aria-hidden", "true"));
     new MutationObserver(recolour).observe(document.documentElement, {
       attributeFilter: ["data-theme"],
     });

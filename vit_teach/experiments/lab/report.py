@@ -73,6 +73,9 @@ def core_hours(cards: list[Card]) -> float:
     return sum(train["wall_s"] * train["threads"] for train in own) / 3600
 
 
+COLUMNS = 84  # that fit beside a page's table of contents
+
+
 def so_far(experiment: Experiment, folder: str | Path = RESULTS) -> list[Card]:
     """The complete recorded cards of an experiment, after one printed line that says how many.
 
@@ -93,10 +96,12 @@ def so_far(experiment: Experiment, folder: str | Path = RESULTS) -> list[Card]:
         return cards
     seeds = ", ".join(str(seed) for seed in sorted({card["seed"] for card in cards}))
     many = f"{len(cards)} of its {count}" if len(cards) < count else f"all its {count}"
-    said = f"{experiment.name}: {many} trainings are recorded (seeds {seeds}; "
+    said = f"{experiment.name}: {many} trainings are recorded"
     shared = sum("same_training_as" in card for card in cards)
     others = f",\n{shared} shared with other experiments" if shared else ""
-    print(f"{said}{core_hours(cards):.1f} hours of one core{others})")
+    more = f"(seeds {seeds}; {core_hours(cards):.1f} hours of one core{others})"
+    fits = len(f"{said} {more.splitlines()[0]}") <= COLUMNS
+    print(said, more, sep=" " if fits else "\n")
     if len(cards) < count:
         print(f"What follows is that part. To record the rest:\n{command}")
     return cards
