@@ -183,7 +183,7 @@ def test_the_links_in_the_text_lead_to_states(browser, site_url):
         links = visit.page.locator("article a[href^='#xray=']")
         assert links.count() == 2
         links.nth(0).click()
-        visit.until("drawn ship: ")
+        visit.until("one pass")
         assert visit.words().startswith("After block 5: ship")
         links.nth(1).click()
         visit.until("is changed")
