@@ -286,7 +286,7 @@ def test_the_guide_leads_through_eight_steps(opened):
 
 def test_a_link_opens_the_state_that_it_was_copied_from(page, opened):
     page.locator(".vt-sample").nth(1).click()
-    until(page, "drawn ship: ")
+    until(page, "drawn ship: 96")
     page.mouse.click(*patch_point(page, 5, 2))
     press(page, "block 3, head 4")
     page.get_by_role("slider", name="Shift right").fill("-3")
@@ -309,11 +309,11 @@ def test_a_link_opens_the_state_that_it_was_copied_from(page, opened):
 
 def test_a_link_to_a_step_and_one_followed_in_the_page(opened):
     page = opened("#xray=3&step=7")
-    until(page, "drawn truck: ")
+    until(page, "drawn truck: 96")
     assert page.locator(".vt-guide-words").inner_text().startswith("7 of 8")
     assert page.locator("select").input_value() == "logits"
     page.evaluate("location.hash = '#xray=1&view=lens&block=4&class=bird'")
-    until(page, "drawn aeroplane: ")
+    until(page, "drawn aeroplane: 96")
     drawn(page)
     assert page.locator(".vt-view [aria-live]").inner_text().startswith("After block 4: bird")
 

@@ -223,7 +223,7 @@ def test_samples_and_own_pictures_get_pytorchs_answer(visit, model):
     visit.picture(png(photograph), "person.png")
     agree(visit, model, Image.fromarray(photograph))
     visit.widget.get_by_role("button", name="drawn ship").click()
-    visit.until("drawn ship: ")
+    visit.until("drawn ship: 96")
     visit.until("one pass")
     sent = [u for u in visit.requests[before:] if not u.startswith(("blob:", "data:"))]
     assert sent == []  # no picture leaves the page
