@@ -1,4 +1,4 @@
-"""Figures of measured speed, from the records of ``make bench``: the appendix "How fast is it?"."""
+"""Figures of measured speed, from the records of ``make bench``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
