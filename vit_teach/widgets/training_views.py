@@ -133,7 +133,7 @@ def matrix(counts: Tensor, classes: Sequence[str]) -> str:
     ``counts`` is (K, K). The darker a cell, the larger its share of the row.
 
     >>> import torch
-    >>> matrix(torch.tensor([[8, 2], [0, 9]]), ("cat", "dog")).count("<td")
+    >>> matrix(torch.tensor([[8, 2], [0, 9]]), ("cat", "dog")).count("<td style")
     4
     """
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)  # (K, K), rows sum to 1
