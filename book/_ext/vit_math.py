@@ -3,10 +3,8 @@
 Browsers draw MathML and screen readers read it. Its letters come from static/vt-math.woff2.
 """
 
-import base64
 import html
 import re
-from pathlib import Path
 
 from docutils import nodes
 from math_core import LatexError, LatexToMathML
@@ -17,7 +15,6 @@ LOG = logging.getLogger(__name__)
 CONVERTER = LatexToMathML(fancy_error=False)
 CLASS = "math notranslate nohighlight"
 LONG = 25  # signs of a formula that may be wider than a line on a phone: there it scrolls
-FONT = re.compile(r'url\("([\w-]+\.woff2)"\)')
 TAG = re.compile(r"<[^>]*>")
 # A browser may break a line on either side of a formula, even between it and a comma.
 IN_A_LINE = re.compile(
@@ -77,29 +74,7 @@ def keep_together(page: str) -> str:
     return IN_A_LINE.sub(together, page)
 
 
-def inline_font(app, error: Exception | None) -> None:
-    """Put the font into its style sheet: it is there at the first paint, and no line moves."""
-    sheet = Path(app.outdir) / "_static" / "vt" / "vt-math.css"
-    if error is None and sheet.is_file():
-        sheet.write_text(with_font(sheet.read_text("utf-8"), sheet.parent), encoding="utf-8")
-
-
-def with_font(css: str, folder: Path) -> str:
-    """A style sheet with each ``url("NAME.woff2")`` of ``folder`` as data.
-
-    >>> with_font("math { color: red }", Path("."))
-    'math { color: red }'
-    """
-
-    def data(found: re.Match[str]) -> str:
-        font = base64.b64encode((folder / found[1]).read_bytes()).decode()
-        return f'url("data:font/woff2;base64,{font}")'
-
-    return FONT.sub(data, css)
-
-
 def setup(app) -> dict:
     """Register the renderer; the configuration chooses it."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
-    app.connect("build-finished", inline_font)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
