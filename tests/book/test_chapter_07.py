@@ -33,12 +33,6 @@ def scattered(stem, seed=0):
     return stem
 
 
-@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
-def test_the_solution_runs(number):
-    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
-    exec(code, dict(chapter()))
-
-
 @pytest.mark.parametrize(
     ("size", "patch", "widths", "dim"),
     [((24, 40), 4, (5, 6, 7), 20), ((16, 48), 8, (3, 5, 4, 6), 12), ((6, 10), 2, (4, 3), 8)],
