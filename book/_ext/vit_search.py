@@ -59,7 +59,17 @@ class Keywords(SphinxTransform):
             heading.insert(1, addnodes.index(entries=entries))
 
 
+def read_all(app, env, added: set, changed: set, removed: set) -> list[str]:
+    """Every page, where one has changed: Sphinx keeps no index entries of pages it does not read.
+
+    >>> read_all(None, None, set(), set(), set())
+    []
+    """
+    return sorted(env.found_docs) if added or changed or removed else []
+
+
 def setup(app) -> dict:
     """Register the transform."""
     app.add_transform(Keywords)
+    app.connect("env-get-outdated", read_all)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -21,6 +21,7 @@ import vit_book  # noqa: E402
 import vit_execute  # noqa: E402
 import vit_page  # noqa: E402
 import vit_repository  # noqa: E402
+import vit_search  # noqa: E402
 
 
 @pytest.fixture
@@ -201,3 +202,9 @@ def test_the_policy_stands_before_anything_that_it_is_for():
     assert "connect-src" not in page
     search = '<script src="_static/searchtools.js"></script>'
     assert "connect-src 'self' file:" in vit_page.policy(search)
+
+
+def test_where_a_page_changed_all_are_read_for_the_search():
+    env = SimpleNamespace(found_docs={"b", "a"})
+    assert vit_search.read_all(None, env, set(), {"a"}, set()) == ["a", "b"]
+    assert vit_search.read_all(None, env, set(), set(), set()) == []
