@@ -58,6 +58,17 @@ def cifar10_dir() -> Path:
     return require_cifar10()
 
 
+@pytest.fixture
+def one_thread():
+    """PyTorch on one thread, as in a run that is to give the same bits again."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
     """The folder of the built site, built once per test run by the command of `make book`."""

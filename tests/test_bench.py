@@ -157,21 +157,12 @@ def test_what_is_committed_follows_the_schema_and_its_own_samples(path):
         )  # fmt: skip
 
 
-TABLES = {
-    "step": [page.race_table, page.peaks], "inference": [page.race_table], "data":
-    [page.loading_table], "startup": [lambda found: page.waiting_table([found])],
-    "cost": [page.cost_table],
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("part", command.SHORT)
 def test_a_table_has_a_row_for_each_measurement_and_none_where_nothing_is_recorded(part, tmp_path):
     found = page.recorded(part)
-    rows = sum(len(make(found).rows) for make in TABLES[part])
-    if part == "inference":  # its peaks are those of the step
-        rows += len(page.peaks(found).rows)
+    rows = sum(len(make(found).rows) for make in command.TABLES[part])
     assert rows == len(found["measurements"])
-    assert all(make(page.recorded(part, tmp_path)).rows == [] for make in TABLES[part])
+    assert all(make(page.recorded(part, tmp_path)).rows == [] for make in command.TABLES[part])
     assert len(page.measured_on([found, page.recorded(part, tmp_path)]).rows) <= 1
 
 

@@ -37,12 +37,7 @@ IMAGES = shapes(50, seed=0)
 HELD_OUT = shapes(30, seed=0, split="validation")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def fresh(config=MODEL, seed=0):

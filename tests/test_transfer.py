@@ -17,12 +17,7 @@ TINY = {"models": cells.QUICK_MODELS, "data": "corner", "tuned": False, "evaluat
         "batch_size": 16}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def first(name="vit", **changes):

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vit_teach.paths import RUNS
+from vit_teach.results.tables import Table
+from vit_teach.site import speed as tables
 
 from . import accuracy, costs, loading, recipes, record, speed, startup
 
@@ -27,6 +29,15 @@ PARTS: dict[str, Callable[[int, float, int], Measured]] = {
     "startup": lambda rounds, seconds, batch: startup.imports(rounds),
     "cost": lambda rounds, seconds, batch: costs.measure(rounds),
     "build": lambda rounds, seconds, batch: startup.book(),
+}
+# What is printed of each part.
+TABLES: dict[str, list[Callable[[dict[str, Any]], Table]]] = {
+    "step": [tables.race_table, tables.peaks],
+    "inference": [tables.race_table, tables.peaks],
+    "data": [tables.loading_table],
+    "startup": [lambda found: tables.waiting_table([found])],
+    "cost": [tables.cost_table],
+    "build": [lambda found: tables.waiting_table([found])],
 }
 SHORT = ("step", "inference", "data", "startup", "cost")
 
@@ -89,18 +100,14 @@ def measure(part: str, options: argparse.Namespace) -> list[str]:
     settings = {"rounds": options.rounds, "seconds": options.seconds, "batch": options.batch}
     with record.Watch(part, command(part, options), settings) as watch:
         new = watch.finished(*PARTS[part](options.rounds, options.seconds, options.batch))
-    for row in new["measurements"]:
-        label = f"  {row['group']:14} {row['name']:26}"
-        print(f"{label} {row['value']:.4g} ± {row['spread']:.2g} {row['unit']}")
-    for row in new["ratios"]:
-        print(f"  {row['group']:14} against {row['name']:26} {row['ratio']:.2f} "
-              f"± {row['spread']:.2f}")  # fmt: skip
+    for make in TABLES[part]:
+        print(make(new))
     record.write(new, RUNS / "bench" / f"{part}.json")
     path = options.folder / f"{part}.json"
     known = record.read(path) if path.exists() else None
     if options.record or known is None:
         record.write(new, path)
-        print(f"  recorded: data/bench/{path.name}")
+        print(f"  recorded: {path}")
         return []
     if not record.comparable(new, known):
         print("  recorded on another kind of machine, or with other batches: nothing is compared")
