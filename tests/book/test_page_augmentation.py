@@ -156,6 +156,10 @@ def test_passes_decide_and_not_pictures_as_the_text_says():
     gain = {(model, n, round(seen / n)): accuracy - test[model, n, "basic", seen]
             for (model, n, augment, seen), accuracy in test.items()
             if augment == "strong+mix"}  # fmt: skip
+    found = {(row["model"], row["images"], row["passes"]): 100 * row["mean"]
+             for row in page()["gains"]}  # fmt: skip
+    assert found == pytest.approx(gain)
+    assert len(page()["of_vit"]) >= 10  # the figure has something to show
     vit = {(n, passes): value for (model, n, passes), value in gain.items() if model == "vit"}
     assert -4 < vit[500, 90] < 0 and -4 < vit[5_000, 90] < 0  # the passes alike, ten times as many
     assert -4 < vit[1_500, 75] < 0 < vit[1_500, 150] and vit[500, 225] > 5
