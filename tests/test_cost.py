@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model_tools import few
 from torch.utils.flop_counter import FlopCounterMode
 
-from vit_teach import cost, zoo
+from vit_teach import cost, vit, zoo
 from vit_teach.baselines.hybrid import STEMS, HybridConfig
 from vit_teach.baselines.resnet import ResNetConfig
 from vit_teach.vit.model import PRESETS, ViTConfig
@@ -18,7 +18,7 @@ from vit_teach.vit.model import PRESETS, ViTConfig
 fewer = settings(few, max_examples=6)
 SIDE = st.integers(1, 3)
 TOKENS = st.sampled_from([(True, "cls", False), (True, "mean", True), (False, "mean", False)])
-POSITIONS = st.sampled_from(["learned", "sincos1d", "sincos2d", "none"])
+POSITIONS = st.sampled_from(vit.POSITIONS)
 
 
 def on_meta(config):

@@ -4,7 +4,8 @@ The formulas are checked against the paper's own numbers: ViT paper (arXiv 2010.
 appendix D.5, and Table 6 for the pre-training compute.
 
 A MAC is one multiplication and one addition, so it is two FLOPs. Only matrix products and
-convolutions are counted; norms, softmax and GELU are below one hundredth of the work.
+convolutions are counted; norms, softmax, GELU and turning by rotary positions are below one
+hundredth of the work.
 """
 
 import time
@@ -123,6 +124,7 @@ GROUPS = {
     "qkv": "attention: q, k, v, out",
     "proj": "attention: q, k, v, out",
     "weights": "attention: q kᵀ and A v",
+    "offset_bias": "embedding",  # positions too, though they act in the attention
     "fc1": "MLP",
     "fc2": "MLP",
     "head": "head",
@@ -180,8 +182,8 @@ def _transformer_rows(config: ViTConfig) -> list[Row]:
     if config.class_token:
         rows.append(_row("cls_token", (tokens - config.registers, dim), dim))
     placed = (tokens - config.registers, dim)  # registers have no row in the table
-    if config.position != "none":
-        learned = config.position == "learned"
+    if config.table is not None:
+        learned = config.table == "learned"
         rows.append(_row("pos_embed", placed, prod(placed) if learned else 0))
     if config.registers:
         rows.append(_row("reg_token", (tokens, dim), config.registers * dim))
@@ -202,10 +204,17 @@ def _patch_row(config: ViTConfig) -> Row:
 def _block_rows(name: str, config: ViTConfig) -> list[Row]:
     tokens, dim, hidden = config.num_tokens, config.embed_dim, config.mlp_dim
     pairs = 2 * tokens**2 * dim  # q k^T, then the weights times v
+    scores = (config.num_heads, tokens, tokens)
+    offsets = []
+    if config.offsets == "relative":
+        gh, gw = config.grid_size
+        table = config.num_heads * (2 * gh - 1) * (2 * gw - 1)
+        offsets = [_row(f"{name}.attn.offset_bias", scores, table)]
     return [
         _row(f"{name}.norm1", (tokens, dim), 2 * dim),
         _linear(f"{name}.attn.qkv", tokens, dim, 3 * dim),
-        _row(f"{name}.attn.weights", (config.num_heads, tokens, tokens), 0, pairs),
+        *offsets,
+        _row(f"{name}.attn.weights", scores, 0, pairs),
         _linear(f"{name}.attn.proj", tokens, dim, dim),
         _row(f"{name}.norm2", (tokens, dim), 2 * dim),
         _linear(f"{name}.mlp.fc1", tokens, dim, hidden),

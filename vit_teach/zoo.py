@@ -80,15 +80,16 @@ def build(config: Config) -> Model:
 def config_to_dict(config: Config) -> dict[str, Any]:
     """A configuration as plain values, with its ``kind``: what cards and weight files hold.
 
-    ``registers`` is written only where there are any, so files of models without them stay as they
-    always were.
+    ``registers`` and ``padding`` are written only where they are not the plain ones, so files of
+    other models stay as they always were.
 
     >>> config_to_dict(preset("CIFAR-ResNet-Tiny"))["kind"]
     'resnet'
     """
     values = {"kind": kind(config), **asdict(config)}
-    if values.get("registers") == 0:
-        del values["registers"]
+    for name, plain in (("registers", 0), ("padding", "zeros")):
+        if values.get(name) == plain:
+            del values[name]
     return values
 
 

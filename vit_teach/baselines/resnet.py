@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import require_type, whole
+from ..arguments import one_of, require_type, whole
 from ..vit.embedding import check_image_size
 from ..vit.patches import Size, to_pair
+
+PADDINGS = ("zeros", "circular")
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,10 @@ class ResNetConfig:
     """A CIFAR ResNet: three stages of ``width``, 2 and 4 times ``width`` channels.
 
     ``depth`` counts the layers with weights: 6 n + 2 for n blocks in each stage (8, 14, 20, ...).
-    ``image_size`` is in pixels, an integer or (height, width). Raises ``ValueError`` for a depth
-    that is not of this form or a size that cannot be halved twice.
+    ``image_size`` is in pixels, an integer or (height, width). ``padding`` is what a convolution
+    sees beyond the border: "zeros", or with "circular" the pixels of the other side, which makes
+    the network exactly equivariant to circular shifts by its total stride, 4. Raises ``ValueError``
+    for a depth that is not of this form, a size that cannot be halved twice or another padding.
 
     >>> ResNetConfig(depth=14).blocks_per_stage
     2
@@ -31,6 +35,7 @@ class ResNetConfig:
     num_classes: int = 10  # K, the length of the logits
     width: int = 32  # channels of the first stage; the next two have twice and four times as many
     depth: int = 8  # layers with weights: 6 n + 2
+    padding: str = "zeros"  # beyond the border; one of PADDINGS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", to_pair(self.image_size, "image_size"))
@@ -40,6 +45,7 @@ class ResNetConfig:
             whole(name, getattr(self, name), 1)
         if type(self.depth) is not int or not 8 <= self.depth < 2**31 or (self.depth - 2) % 6:
             raise ValueError(f"depth={self.depth!r} must be 6 n + 2 with n >= 1: 8, 14, 20, ...")
+        one_of("padding", self.padding, PADDINGS)
 
     @property
     def blocks_per_stage(self) -> int:
@@ -60,14 +66,18 @@ class BasicBlock(nn.Module):
     torch.Size([2, 8, 4, 6])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, padding: str = "zeros"
+    ) -> None:
         super().__init__()
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "stride": stride}
         for name, value in sizes.items():
             whole(name, value, 1)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        one_of("padding", padding, PADDINGS)
+        around = {"padding": 1, "padding_mode": padding, "bias": False}
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, **around)
         self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, **around)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample = nn.Sequential()
         if stride != 1 or in_channels != out_channels:
@@ -99,13 +109,16 @@ class ResNet(nn.Module):
         super().__init__()
         require_type("config", config, ResNetConfig, "a ResNetConfig")
         self.config = config
-        self.conv1 = nn.Conv2d(config.in_channels, config.width, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(
+            config.in_channels, config.width, 3, padding=1, padding_mode=config.padding, bias=False
+        )
         self.bn1 = nn.BatchNorm2d(config.width)
         in_channels = config.width
         for number, (out_channels, stride) in enumerate(config.stages, start=1):
             blocks = []
             for i in range(config.blocks_per_stage):
-                blocks.append(BasicBlock(in_channels, out_channels, stride if i == 0 else 1))
+                first = stride if i == 0 else 1
+                blocks.append(BasicBlock(in_channels, out_channels, first, config.padding))
                 in_channels = out_channels
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
         self.fc = nn.Linear(in_channels, config.num_classes)

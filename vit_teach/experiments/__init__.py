@@ -16,8 +16,10 @@ from . import (
     bias_dial,
     cifar_attention,
     data_size,
+    filter_rate,
     learning_rate,
     long_rate,
+    offsets,
     passes,
     pooling,
     positions,
@@ -44,9 +46,9 @@ from .lab.wrappers import Permuted
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
-        learning_rate, long_rate, data_size, run_length, shuffle, recipe, augmentation, passes,
-        shift, bias_dial, positions, pooling, scale, transfer, resolution, cifar_attention,
-        pretrained, pretrained_attention, recipe_long,
+        learning_rate, long_rate, data_size, run_length, shuffle, recipe, filter_rate,
+        augmentation, passes, shift, bias_dial, positions, offsets, pooling, scale, transfer,
+        resolution, cifar_attention, pretrained, pretrained_attention, recipe_long,
     )
 }  # fmt: skip
 

@@ -50,6 +50,7 @@ def cells(quick: bool) -> list[Cell]:
         _control("cnn-muon-quarter", "cnn", 30, tuned="cnn-muon", rate_factor=0.25,
                  optimizer="muon-conv"),
         _control("hybrid-muon", "hybrid", 30, optimizer="muon-conv"),
+        _control("cnn-filters", "cnn", 10, tuned="cnn-filters", optimizer="muon-conv"),
     ]  # fmt: skip
     return sorted([*varied, *controls], key=lambda cell: cell.seed)
 

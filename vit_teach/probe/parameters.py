@@ -26,7 +26,7 @@ def position_table(model: VisionTransformer) -> Tensor:
     """
     require_type("model", model, VisionTransformer, "a ViT or a hybrid")
     if model.pos_embed is None:
-        raise ValueError("model has position='none': there is no table")
+        raise ValueError(f"model has position={model.config.position!r}: there is no table")
     return model.pos_embed[0, -model.config.num_patches :].detach()
 
 

@@ -14,7 +14,7 @@ from .muon import FilterMuon, Muon
 
 OPTIMIZERS = ("muon", "muon-conv", "adamw")
 SCHEDULES = ("cosine", "trapezoid", "constant")
-NO_DECAY = ("pos_embed", "cls_token", "reg_token")
+NO_DECAY = ("pos_embed", "offset_bias", "cls_token", "reg_token")
 
 
 def split_parameters(
@@ -23,7 +23,8 @@ def split_parameters(
     """Sort a model's parameters into three lists: (the blocks' matrices, other decayed, the rest).
 
     Muon is for the matrices inside the encoder blocks. Weight decay is for every other weight with
-    two axes or more except the position table and the class token; biases and norms have none.
+    two axes or more except the tables of positions and offsets and the class token; biases and
+    norms have none.
 
     >>> from vit_teach import ViTConfig, VisionTransformer
     >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=2)

@@ -10,29 +10,38 @@ from torch import Tensor, nn
 from ..arguments import finite, require_tensor, require_type, whole
 
 
-def attention_weights(q: Tensor, k: Tensor) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
     """How much each query looks at each key: softmax(q k^T / sqrt(h)), equation 6.
 
     ``q`` and ``k`` are (..., T, h). Returns (..., T, T); each row is non-negative and sums to 1.
+    ``bias`` (H, T, T) is added to the scores where positions act there (chapter 4).
 
     >>> attention_weights(torch.zeros(3, 8), torch.zeros(3, 8))[0]
     tensor([0.3333, 0.3333, 0.3333])
     """
     _check_shapes(q, k, k)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (..., T, T)
+    if bias is not None:
+        require_tensor("bias", bias, "(H, T, T)")
+        if bias.shape[-2:] != scores.shape[-2:]:
+            raise ValueError(
+                f"bias of shape {tuple(bias.shape)} must fit scores of {tuple(scores.shape)}"
+            )
+        scores = scores + bias  # (..., T, T)
     return scores.softmax(dim=-1)  # (..., T, T)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Mix the values by the attention weights: A v, equation 7.
 
-    ``q``, ``k`` and ``v`` are (..., T, h). Returns (..., T, h).
+    ``q``, ``k`` and ``v`` are (..., T, h), ``bias`` as in :func:`attention_weights`. Returns
+    (..., T, h).
 
     >>> attend(torch.zeros(3, 8), torch.zeros(3, 8), torch.ones(3, 8)).shape
     torch.Size([3, 8])
     """
     _check_shapes(q, k, v)
-    return attention_weights(q, k) @ v  # (..., T, h)
+    return attention_weights(q, k, bias) @ v  # (..., T, h)
 
 
 def prefers_fused(x: Tensor) -> bool:
@@ -64,7 +73,9 @@ class MultiHeadAttention(nn.Module):
     ``forward`` takes tokens (B, T, D) and returns (B, T, D). With a dictionary ``out`` it also
     leaves there, under ``name``: ``.q``, ``.k``, ``.v`` (B, H, T, h) and ``.weights`` (B, H, T, T).
     ``fused`` is None (choose by :func:`prefers_fused`), True or False; the result is the same.
-    Raises ``ValueError`` unless ``num_heads`` divides ``dim``.
+    ``offsets`` is one of the modules of offsets.py, where positions act in the attention; then
+    ``.q`` and ``.k`` are as it left them. Raises ``ValueError`` unless ``num_heads`` divides
+    ``dim``.
 
     >>> MultiHeadAttention(dim=12, num_heads=3)(torch.zeros(2, 5, 12)).shape
     torch.Size([2, 5, 12])
@@ -77,6 +88,7 @@ class MultiHeadAttention(nn.Module):
         qkv_bias: bool = True,
         dropout: float = 0.0,
         fused: bool | None = None,
+        offsets: nn.Module | None = None,
     ) -> None:
         super().__init__()
         whole("dim", dim, 1)
@@ -84,7 +96,8 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"dim={dim} must be divisible by num_heads={num_heads}")
         require_type("qkv_bias", qkv_bias, bool, "True or False")
         require_type("fused", fused, (bool, type(None)), "None, True or False")
-        self.num_heads, self.fused = num_heads, fused
+        require_type("offsets", offsets, (nn.Module, type(None)), "None or a module of offsets.py")
+        self.num_heads, self.fused, self.offsets = num_heads, fused, offsets
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(finite("dropout", dropout, 0, 1))
@@ -96,14 +109,17 @@ class MultiHeadAttention(nn.Module):
         qkv = self.qkv(x)  # (B, T, 3D), rows ordered q, k, v, and by head inside each
         qkv = qkv.view(batch, tokens, 3, self.num_heads, dim // self.num_heads)  # (B, T, 3, H, h)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, h) each
+        bias = None
+        if self.offsets is not None:
+            q, k, bias = self.offsets(q, k)  # (B, H, T, h) twice, (H, T, T) or None
         fused = prefers_fused(x) if self.fused is None else self.fused
         if out is not None:
-            weights = attention_weights(q, k)  # (B, H, T, T)
+            weights = attention_weights(q, k, bias)  # (B, H, T, T)
             out.update({f"{name}.q": q, f"{name}.k": k, f"{name}.v": v, f"{name}.weights": weights})
             x = weights @ v  # (B, H, T, h)
         elif fused:
-            x = F.scaled_dot_product_attention(q, k, v)  # (B, H, T, h)
+            x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # (B, H, T, h)
         else:
-            x = attend(q, k, v)  # (B, H, T, h)
+            x = attend(q, k, v, bias)  # (B, H, T, h)
         x = x.transpose(1, 2).reshape(batch, tokens, dim)  # (B, T, D), heads side by side again
         return self.dropout(self.proj(x))  # (B, T, D)

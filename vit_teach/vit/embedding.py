@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from ..arguments import require_tensor, require_type, whole
 from .patches import Size, grid_size, to_pair
 
-POSITIONS = ("learned", "sincos1d", "sincos2d", "none")
+TABLES = ("learned", "sincos1d", "sincos2d")
+# A table, or what acts on offsets in the attention (offsets.py), or both, or nothing.
+POSITIONS = (*TABLES, "rotary", "relative", "learned+rotary", "learned+relative", "none")
 RESIZE_RULES = ("google", "timm", "timm-npz", "torchvision", "hf")
 
 

@@ -41,17 +41,25 @@ class EncoderBlock(nn.Module):
 
     ``forward`` takes (B, T, D) and returns (B, T, D). With a dictionary ``out`` it leaves there,
     under ``name``: the attention's parts, ``.attn`` and ``.mlp``, what each branch added
-    (B, T, D), and the block's result under ``name`` itself. Source: equations 2 and 3.
+    (B, T, D), and the block's result under ``name`` itself. ``offsets`` goes to the attention
+    (:class:`MultiHeadAttention`). Source: equations 2 and 3.
 
     >>> import torch
     >>> EncoderBlock(dim=12, num_heads=3, mlp_dim=24)(torch.zeros(2, 5, 12)).shape
     torch.Size([2, 5, 12])
     """
 
-    def __init__(self, dim: int, num_heads: int, mlp_dim: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_dim: int,
+        dropout: float = 0.0,
+        offsets: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(whole("dim", dim, 1), eps=LAYER_NORM_EPS)
-        self.attn = MultiHeadAttention(dim, num_heads, dropout=dropout)
+        self.attn = MultiHeadAttention(dim, num_heads, dropout=dropout, offsets=offsets)
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.mlp = Mlp(dim, whole("mlp_dim", mlp_dim, 1), dropout)
 

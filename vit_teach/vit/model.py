@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import require_type, whole
-from .embedding import POSITIONS, PatchEmbedding, fixed_table, init_projection
+from .embedding import POSITIONS, TABLES, PatchEmbedding, fixed_table, init_projection
 from .encoder import LAYER_NORM_EPS, EncoderBlock, init_linear
+from .offsets import OFFSETS, build_offsets
 from .patches import Size, grid_size, to_pair
 
 POOLS = ("cls", "mean")
@@ -22,8 +23,10 @@ POOLS = ("cls", "mean")
 class ViTConfig:
     """Every choice that fixes a Vision Transformer's shape. The defaults are ViT-B/16.
 
-    ``image_size`` and ``patch_size`` are pixels, an integer or (height, width). ``position`` is one
-    of "learned", "sincos1d", "sincos2d", "none". ``pool`` is "cls" (read the class token) or "mean"
+    ``image_size`` and ``patch_size`` are pixels, an integer or (height, width). ``position`` is a
+    table that is added to the tokens ("learned", "sincos1d", "sincos2d"), or acts on the offsets of
+    two patches in the attention ("rotary", "relative"), or both ("learned+rotary",
+    "learned+relative"), or "none". ``pool`` is "cls" (read the class token) or "mean"
     (average the patch tokens; ``class_token=False`` then leaves the class token out).
     ``fc_norm`` puts the last LayerNorm after the pooling, as timm does for averaged models.
     ``registers`` is the number of extra learned tokens behind the class token: they have no place
@@ -83,9 +86,14 @@ class ViTConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
-        if self.position in ("sincos1d", "sincos2d"):
+        if self.offsets == "rotary" and self.head_dim % 4:
+            raise ValueError(
+                f"position={self.position!r} needs heads of a multiple of 4 numbers: embed_dim="
+                f"{self.embed_dim} and num_heads={self.num_heads} make {self.head_dim}"
+            )
+        if self.table in ("sincos1d", "sincos2d"):
             with torch.device("meta"):  # checks the width and takes no memory
-                fixed_table(self.position, (1, 1), self.embed_dim, 0)
+                fixed_table(self.table, (1, 1), self.embed_dim, 0)
 
     @property
     def grid_size(self) -> tuple[int, int]:
@@ -106,6 +114,18 @@ class ViTConfig:
     def prefix_tokens(self) -> int:
         """How many tokens stand before the patches: the class token and the registers."""
         return int(self.class_token) + self.registers
+
+    @property
+    def table(self) -> str | None:
+        """The table that is added to the tokens: "learned", "sincos1d", "sincos2d" or None."""
+        first = self.position.split("+")[0]
+        return first if first in TABLES else None
+
+    @property
+    def offsets(self) -> str | None:
+        """What acts on offsets in the attention: "rotary", "relative" or None."""
+        last = self.position.split("+")[-1]
+        return last if last in OFFSETS else None
 
     @property
     def head_dim(self) -> int:
@@ -150,10 +170,7 @@ class VisionTransformer(nn.Module):
             self.reg_token = nn.Parameter(torch.randn(1, config.registers, dim) * 0.02)
         self.build_positions()
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, config.num_heads, config.mlp_dim, config.dropout)
-            for _ in range(config.depth)
-        )
+        self.blocks = nn.ModuleList(self.build_block(config) for _ in range(config.depth))
         norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.norm = nn.Identity() if config.fc_norm else norm
         self.fc_norm = norm if config.fc_norm else nn.Identity()
@@ -169,21 +186,31 @@ class VisionTransformer(nn.Module):
         init_projection(embedding.proj)
         return embedding
 
+    def build_block(self, config: ViTConfig) -> EncoderBlock:
+        """Make one encoder block, with its own module for offsets where there is one."""
+        offsets = build_offsets(
+            config.offsets, config.grid_size, config.num_heads, config.head_dim,
+            config.prefix_tokens,
+        )  # fmt: skip
+        return EncoderBlock(
+            config.embed_dim, config.num_heads, config.mlp_dim, config.dropout, offsets
+        )
+
     def build_positions(self) -> None:
         """Make ``pos_embed``: a parameter if learned, a constant if fixed, else None.
 
         It is (1, T, D), or (1, T - R, D) with R registers, which have no row.
         """
         config = self.config
-        if config.position == "learned":
+        if config.table == "learned":
             rows = config.num_tokens - config.registers
             table = torch.empty(1, rows, config.embed_dim)
             self.pos_embed = nn.Parameter(nn.init.normal_(table, std=0.02))
-        elif config.position == "none":
+        elif config.table is None:
             self.pos_embed = None
         else:  # a buffer is saved and moved with the model, but not trained
             prefix = int(config.class_token)
-            table = fixed_table(config.position, config.grid_size, config.embed_dim, prefix)
+            table = fixed_table(config.table, config.grid_size, config.embed_dim, prefix)
             self.register_buffer("pos_embed", table)
 
     def reset_head(self, num_classes: int) -> None:

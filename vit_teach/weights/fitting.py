@@ -29,7 +29,8 @@ def adapt(
     the paper (section 3.2). The patch size stays, so a larger ``image_size`` has more patches, and
     the position table is resized by ``rule``. ``in_channels`` 1 adds the three channels of the
     projection up, so a grey picture gives what it gave three times over; 3 divides one channel.
-    Raises ``ValueError`` if the image size is not divisible by the patch size.
+    Raises ``ValueError`` if the image size is not divisible by the patch size, or for a relative
+    bias on another grid.
 
     >>> from vit_teach import VisionTransformer
     >>> config = ViTConfig(image_size=8, patch_size=4, embed_dim=12, depth=1, num_heads=3)
@@ -49,7 +50,12 @@ def adapt(
     if image_size is not None:
         sides(image_size, "image_size")
         new = replace(new, image_size=image_size)
-        if "pos_embed" in state:  # with position "none" there is nothing to resize
+        if config.offsets == "relative" and new.grid_size != config.grid_size:
+            raise ValueError(
+                f"image_size={image_size!r} changes the grid, and position={config.position!r} has "
+                f"a table for the offsets of {config.grid_size} patches only"
+            )
+        if "pos_embed" in state:  # with "none" or "rotary" there is nothing to resize
             state["pos_embed"] = resize_positions(
                 state["pos_embed"], config.grid_size, new.grid_size, rule, int(config.class_token)
             )

@@ -107,16 +107,27 @@ def to_timm(model: nn.Module | State) -> State:
         timm.create_model("vit_tiny_patch16_224").load_state_dict(vt.weights.to_timm(model))
 
     With registers, timm's position table has rows for them (``reg_tokens=R``): they are zero.
+    Raises ``ValueError`` for a model whose positions act in the attention.
 
     >>> list(to_timm({"cls_token": torch.zeros(1, 1, 4)}))
     ['cls_token']
     """
+    _check_plain_positions(model)
     state = dict(_state_of(model))
     if "reg_token" in state and "pos_embed" in state:
         first, table = int("cls_token" in state), state["pos_embed"]
         rows = torch.zeros_like(state["reg_token"])
         state["pos_embed"] = torch.cat([table[:, :first], rows, table[:, first:]], dim=1)
     return state
+
+
+def _check_plain_positions(model: nn.Module | State) -> None:
+    """Other layouts know a table at the start; rotary positions leave no trace in the weights."""
+    config: Any = getattr(model, "config", None)
+    if getattr(config, "offsets", None) is not None:
+        raise ValueError(
+            f"model has position={config.position!r}; the other layouts know a plain table only"
+        )
 
 
 def _state_of(model: nn.Module | State) -> State:
@@ -430,6 +441,7 @@ def to_google(model: nn.Module | State, num_heads: int | None = None) -> dict[st
     >>> arrays["Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"].shape
     (12, 3, 4)
     """
+    _check_plain_positions(model)
     config: Any = getattr(model, "config", None)
     if getattr(config, "pool", None) == "mean" and config.class_token:
         raise ValueError("model must read its class token, if it has one: Google's layout does")

@@ -39,6 +39,11 @@ MODELS: Models = {
     "vit-sincos1d": ("CIFAR-ViT-Mini", {"position": "sincos1d"}),
     "vit-sincos2d": ("CIFAR-ViT-Mini", {"position": "sincos2d"}),
     "vit-class-token": ("CIFAR-ViT-Mini", {"pool": "cls", "class_token": True}),
+    "vit-rotary": ("CIFAR-ViT-Mini", {"position": "rotary"}),
+    "vit-relative": ("CIFAR-ViT-Mini", {"position": "relative"}),
+    "vit-learned-rotary": ("CIFAR-ViT-Mini", {"position": "learned+rotary"}),
+    "vit-learned-relative": ("CIFAR-ViT-Mini", {"position": "learned+relative"}),
+    "cnn-circular": ("CIFAR-ResNet-Mini", {"padding": "circular"}),
 }
 # Models that are small enough to train while a reader waits, for the quick forms.
 QUICK_MODELS: Models = {
@@ -46,6 +51,7 @@ QUICK_MODELS: Models = {
     "hybrid": ("CIFAR-Hybrid-Nano", {}),
     "cnn": ("CIFAR-ResNet-Nano", {}),
     "vit-no-positions": ("CIFAR-ViT-Nano", {"position": "none"}),
+    "vit-rotary": ("CIFAR-ViT-Nano", {"position": "rotary"}),
 }
 
 
@@ -227,7 +233,7 @@ def cell(
     if model not in models:
         raise ValueError(f"model={model!r} must be one of {', '.join(models)}")
     preset, fields = models[model]
-    if model == "cnn":
+    if preset.startswith("CIFAR-ResNet"):
         train.setdefault("optimizer", "adamw")
     batch = train.setdefault("batch_size", BATCH)
     test = data != "any" if test is None else test

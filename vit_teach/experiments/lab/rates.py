@@ -7,7 +7,7 @@ from ... import results
 from ...paths import RESULTS
 from .cells import Cell
 
-SWEEPS = ("long_rate", "learning_rate")  # the longer runs decide where there are any
+SWEEPS = ("long_rate", "filter_rate", "learning_rate")  # the longer runs decide where there are any
 
 
 def with_chosen_rate(cell: Cell, folder: str | Path = RESULTS) -> Cell:
