@@ -256,6 +256,7 @@ PROBES = {
                                "right": 2},
 }  # fmt: skip
 
+SPEED = {"name": "this book", "value": 0.6, "spread": 0.1}
 PLOTS = {
     "plots.accuracy_against_compute": {"families": {"ViT": [(55, 80.7, "B/32")]},
                                        "xlabel": "exaFLOPs", "ylabel": "%", "lines": True},
@@ -271,6 +272,8 @@ PLOTS = {
                         "outline": (0, 0, 1, 1), "width": 7.2},
     "plots.confusion_matrix": {"counts": torch.tensor([[8, 2], [1, 9]]), "classes": ("a", "b")},
     "plots.cosine_similarity": {"table": ROWS},
+    "plots.cost_beside_formula": {"panels": {"tokens": [
+        {"value": n, "facts": {"size": n, "macs": n, "kept_bytes": n}} for n in (1, 2)]}},
     "plots.cost_share": {"dim": 768, "marks": {197: "224 px"}, "mlp_ratio": 4.0},
     "plots.cut_image": {"image": PICTURE, "patch_size": 4, "gap": None, "numbers": True},
     "plots.distance_by_block": {"distances": {"trained": ROWS}, "uniform": 0.5, "ylabel": "far"},
@@ -318,6 +321,7 @@ PLOTS = {
     "plots.singular_values": {"before": [3.0, 0.1], "after": [1.1, 0.9]},
     "plots.sliding_filter": {"image": PICTURE, "dense": torch.rand(5, 5), "patch_size": 4},
     "plots.small_run": {"losses": [2.0, 1.0], "chance": 2.08},
+    "plots.speed_bars": {"panels": {"as used": [SPEED]}, "xlabel": "images a second"},
     "plots.stem_walk": {"image": PICTURE, "maps": {"first": torch.rand(4, 4, 4)}, "channels": 2},
     "plots.styled": {"function": len},
     "plots.table_image": {"table": ROWS, "title": ""},

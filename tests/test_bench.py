@@ -6,6 +6,7 @@ import sqlite3
 import statistics
 
 import fastjsonschema
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from bench import __main__ as command
@@ -164,6 +165,17 @@ def test_a_table_has_a_row_for_each_measurement_and_none_where_nothing_is_record
     assert rows == len(found["measurements"])
     assert all(make(page.recorded(part, tmp_path)).rows == [] for make in command.TABLES[part])
     assert len(page.measured_on([found, page.recorded(part, tmp_path)]).rows) <= 1
+
+
+def test_the_cells_of_the_page_run():
+    cells = json.loads((ROOT / "book/appendix/speed.ipynb").read_text(encoding="utf-8"))["cells"]
+    variables = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile(cell["source"], cell["id"], "exec"), variables)
+    assert all(variables[part]["measurements"] for part in command.SHORT)
+    assert len(plt.get_fignums()) == len(command.SHORT)
+    plt.close("all")
 
 
 def test_accuracies_are_means_over_seeds_best_first():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,15 @@ def test_a_damaged_name_inside_the_file_is_no_other_error(tmp_path):
     content = bytearray(path.read_bytes())
     content[content.rfind(b"data.pkl")] = 0xEE  # no text that zip knows
     path.write_bytes(content)
+    with pytest.raises(ValueError, match="checkpoint.pt is damaged or not a checkpoint"):
+        run(tmp_path)
+
+
+def test_a_tensor_under_a_wrong_number_is_no_other_error(tmp_path):
+    """PyTorch asserts that the place of a tensor's numbers is given as a tuple."""
+    with zipfile.ZipFile(tmp_path / "checkpoint.pt", "w") as archive:
+        archive.writestr("checkpoint/data.pkl", b"\x80\x02K\x05Q.")  # the integer 5 instead
+        archive.writestr("checkpoint/version", b"3")
     with pytest.raises(ValueError, match="checkpoint.pt is damaged or not a checkpoint"):
         run(tmp_path)
 

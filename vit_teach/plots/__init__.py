@@ -22,6 +22,7 @@ from .patches import attention_cost, cut_image, flatten_orders, image_row, patch
 from .positions import offset_similarity, resized_slice, similarity_tiles, table_image
 from .projection import filter_bank, filter_shares, sliding_filter
 from .scale import accuracy_against_compute, measured_growth
+from .speed import cost_beside_formula, speed_bars
 from .style import COLOURS, CYCLE, DIVERGING, SEQUENTIAL, figure, plotly_figure, show_pixels, styled
 from .training import (
     augmentation_grid,
@@ -38,14 +39,14 @@ from .training import (
 __all__ = [
     "COLOURS", "CYCLE", "DIVERGING", "SEQUENTIAL", "accuracy_against_compute", "accuracy_bars",
     "attention_cost", "attention_on_image", "augmentation_grid", "by_depth", "cell_maps",
-    "confusion_matrix", "cosine_similarity", "cost_share", "cut_image", "distance_by_block",
+    "confusion_matrix", "cosine_similarity", "cost_beside_formula", "cost_share", "cut_image", "distance_by_block",
     "distance_shares", "figure", "filter_bank", "filter_shares", "flatten_orders", "gelu_forms",
     "image_row", "learning_curves", "matrices", "measured_growth", "mistakes", "mixing_matrices",
     "offset_similarity", "packing", "paper_pairs", "patch_sequence", "picture_and_maps",
     "plotly_figure", "principal_filters", "reach_by_depth", "receptive_fields", "recorded_curves",
     "resized_slice", "result_bars", "result_lines", "roadmap", "run_explorer",
     "schedule_curve", "score_scale", "shape_walk", "shift_errors", "show_pixels",
-    "similarity_tiles", "singular_values", "sliding_filter", "small_run", "stem_walk", "styled",
+    "similarity_tiles", "singular_values", "sliding_filter", "small_run", "speed_bars", "stem_walk", "styled",
     "table_image", "timings", "weight_paths", "where_it_looks", "where_it_sits",
     "window_explorer",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What ``make bench`` recorded under data/bench, as tables."""
+"""What ``make bench`` recorded under data/bench, as tables: the page "How fast is it?"."""
 
 import json
 import statistics

@@ -8,7 +8,6 @@ Chapter 12.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import nn
 from ..arguments import require_type
 from ..data.imageset import MEAN, STD
 
+LARGEST = 1e30  # of a mean or a deviation; colours are 0 to 255 at most
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # (mean, deviation), of colours 0 to 1
 
 
@@ -106,5 +106,6 @@ def checked(values: object) -> tuple[float, ...] | None:
     """
     if not isinstance(values, (list, tuple)) or len(values) not in (1, 3):
         return None
-    good = all(type(v) in (int, float) and math.isfinite(v) for v in values)
+    # A comparison holds for no NaN, and takes an integer of any length, which a float does not.
+    good = all(type(v) in (int, float) and abs(v) < LARGEST for v in values)
     return tuple(float(v) for v in values) if good else None
