@@ -865,6 +865,17 @@ def test_one_flipped_bit_of_a_png_is_an_error_and_never_a_crash(small):
             cifar.decode([bytes(damaged)])
 
 
+def test_a_png_with_two_headers_or_none_in_front_is_damaged():
+    """Each part has its right checksum, but the parts are not those of one picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(file, "PNG")
+    start, header, rest = file.getvalue()[:8], file.getvalue()[8:33], file.getvalue()[33:]
+    assert cifar.check_png(start + header + rest) == (32, 32)
+    for parts in (start + header + header + rest, start + rest):
+        with pytest.raises(ValueError, match="the PNG file is damaged"):
+            cifar.check_png(parts)
+
+
 def test_a_png_of_another_size_or_cut_off_is_named():
     file = io.BytesIO()
     Image.new("RGB", (48, 32)).save(file, "PNG")

@@ -85,7 +85,7 @@ def test_an_example_that_only_says_a_name_is_none():
 
 def test_functions_of_tensors_name_their_shapes():
     files = [name for name in MODULES if re.match(r"vit_teach\.(vit|baselines)\.", name)]
-    assert len(files) == 8
+    assert len(files) == 9
     for name in files:
         for part, value in public_parts(name):
             takes = set(inspect.signature(value).parameters)
@@ -119,7 +119,7 @@ import vit_teach
 print(*sorted(set(sys.modules) - before))
 """
     parts = ("", ".arguments", ".vit", ".vit.attention", ".vit.embedding", ".vit.encoder",
-             ".vit.model", ".vit.patches")  # fmt: skip
+             ".vit.model", ".vit.offsets", ".vit.patches")  # fmt: skip
     assert run(code) == [f"vit_teach{part}" for part in parts]
 
 

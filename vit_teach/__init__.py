@@ -1,6 +1,6 @@
 """Vision Transformers, step by step: the helper package of the book.
 
-The Vision Transformer is the folder ``vit``: five short files, in the order of the chapters. All
+The Vision Transformer is the folder ``vit``: six short files, in the order of the chapters. All
 else (models to compare with, data, training, plots) stands beside it and loads when it is first
 used. What you type as ``vt.NAME`` is the file or folder NAME of this package.
 

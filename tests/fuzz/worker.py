@@ -140,7 +140,7 @@ class Worker:
         kind, detail = "read", ""
         try:
             found = target.feed(path)
-            # Bytes of another undamaged file may have replaced all of this one: then it is that one.
+            # Bytes of another undamaged file may have replaced this one: then it is that one.
             whole = {value for (of, _), value in self.normal.items() if of == target_name}
             if target.checksum and bytes_only and found not in whole:
                 kind, detail = "damage read in spite of its checksum", f"{name} is read as {found}"

@@ -481,6 +481,8 @@ def check_png(data: bytes) -> tuple[int, ...]:
         kind = data[position + 4 : position + 8]
         if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             raise ValueError("the PNG file is damaged")
+        if (kind == b"IHDR") != (position == 8):  # the header comes first, and once
+            raise ValueError("the PNG file is damaged")
         if kind == b"IHDR":
             sizes = struct.unpack(">II", data[position + 8 : position + 16])
         position = end

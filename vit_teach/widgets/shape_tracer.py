@@ -16,7 +16,7 @@ from ..vit.model import ViTConfig
 from ..vit.patches import to_pair
 from .shared.base import BookWidget, require
 
-MODEL = Path(__file__).resolve().parents[1] / "vit"  # the folder of the model's five files
+MODEL = Path(__file__).resolve().parents[1] / "vit"  # the folder of the model's files
 LARGEST_IMAGE = 4096
 LARGEST_GRID = 65_536  # patches: the counts stay exact in a page's numbers
 LARGEST_HEAD = 1_000_000
