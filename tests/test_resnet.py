@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from model_tools import close, few, pictures, randomise
 from torch import nn
 
-from vit_teach.baselines.resnet import RESNET_PRESETS, BasicBlock, ResNet, ResNetConfig
+from vit_teach import zoo
+from vit_teach.baselines.resnet import (
+    PADDINGS,
+    RESNET_PRESETS,
+    BasicBlock,
+    ResNet,
+    ResNetConfig,
+)
+from vit_teach.experiments import cell
+from vit_teach.experiments.lab.measures import shift_or_corner
 
 SMALL = ResNetConfig(image_size=(8, 12), width=4, depth=14, num_classes=5)
 
@@ -123,3 +132,36 @@ def test_bad_configurations(changes, message):
 def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"must be \(B, C, 8, 12\)"):
         make()(torch.zeros(1, 3, 12, 8))
+
+
+def test_with_circular_padding_no_place_is_special():
+    """Exactly so for shifts by the total stride, in a circle; with zeros around it is not."""
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).double()
+    apart = {}
+    for padding in PADDINGS:
+        torch.manual_seed(1)
+        model = zoo.build(zoo.preset("CIFAR-ResNet-Nano", padding=padding)).double().eval()
+        nn.init.normal_(model.fc.weight)
+        moved = images.roll((4, -8), dims=(2, 3))
+        apart[padding] = (model(moved) - model(images)).abs().max()
+    assert apart["circular"] < 1e-12 and apart["zeros"] > 1e-3
+
+
+def test_rolled_pictures_are_the_same_ones_elsewhere():
+    torch.manual_seed(0)
+    bound = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    free = nn.Sequential(nn.AvgPool2d(32), nn.Flatten(), nn.Linear(3, 10))
+    accuracies = {}
+    for name, model in (("bound", bound), ("free", free)):
+        found = shift_or_corner(model, cell("cnn", 128, data="corner"), None)
+        accuracies[name] = {key: value for key, value in found.items() if key[:6] == "rolled"}
+        assert found["rolled_tl_accuracy"] == found["corner_tl_accuracy"]
+        assert found["rolled_br_accuracy"] != found["corner_br_accuracy"]  # other pictures
+    assert len(accuracies["free"]) == 4 and len(set(accuracies["bound"].values())) > 1
+    assert max(accuracies["free"].values()) - min(accuracies["free"].values()) < 0.003  # rounding
+
+
+def test_another_padding_is_refused():
+    for call in (lambda: ResNetConfig(padding="mirror"), lambda: BasicBlock(2, 2, 1, "mirror")):
+        with pytest.raises(ValueError, match="padding='mirror' must be one of"):
+            call()

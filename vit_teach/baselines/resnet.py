@@ -5,6 +5,8 @@ Chapters 7 and 9 to 13 compare. Source: "Deep residual learning for image recogn
 """
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +15,8 @@ from ..arguments import one_of, require_type, whole
 from ..vit.embedding import check_image_size
 from ..vit.patches import Size, to_pair
 
-PADDINGS = ("zeros", "circular")
+Padding = Literal["zeros", "circular"]
+PADDINGS: tuple[Padding, ...] = ("zeros", "circular")
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ResNetConfig:
     num_classes: int = 10  # K, the length of the logits
     width: int = 32  # channels of the first stage; the next two have twice and four times as many
     depth: int = 8  # layers with weights: 6 n + 2
-    padding: str = "zeros"  # beyond the border; one of PADDINGS
+    padding: Padding = "zeros"  # beyond the border; one of PADDINGS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", to_pair(self.image_size, "image_size"))
@@ -67,17 +70,17 @@ class BasicBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, padding: str = "zeros"
+        self, in_channels: int, out_channels: int, stride: int, padding: Padding = "zeros"
     ) -> None:
         super().__init__()
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "stride": stride}
         for name, value in sizes.items():
             whole(name, value, 1)
         one_of("padding", padding, PADDINGS)
-        around = {"padding": 1, "padding_mode": padding, "bias": False}
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, **around)
+        conv3 = partial(nn.Conv2d, kernel_size=3, padding=1, padding_mode=padding, bias=False)
+        self.conv1 = conv3(in_channels, out_channels, stride=stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, **around)
+        self.conv2 = conv3(out_channels, out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample = nn.Sequential()
         if stride != 1 or in_channels != out_channels:
