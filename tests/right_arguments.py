@@ -258,7 +258,8 @@ PROBES = {
 
 PLOTS = {
     "plots.accuracy_against_compute": {"families": {"ViT": [(55, 80.7, "B/32")]},
-                                       "xlabel": "exaFLOPs", "ylabel": "%", "lines": True},
+                                       "xlabel": "exaFLOPs", "ylabel": "%", "lines": True,
+                                       "width": 7.2},
     "plots.accuracy_bars": {"groups": {"vit": {"plain": 0.4, "cut": 0.3}}, "chance": 0.1},
     "plots.attention_cost": {"names": {64: "small", 256: "large", 1024: "far"},
                              "seconds": {64: 0.1, 256: 1.6}, "reach": 1024},

@@ -150,3 +150,16 @@ def test_the_words_of_a_figure_keep_nine_pixels_on_a_phone(page, site):
         seen = [shown / natural for visible, shown, natural in shares if visible and natural > 600]
         assert seen and min(seen) >= 0.5, (name, seen)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_on_a_phone_an_explorer_takes_the_place_of_a_crowded_figure(page, site):
+    page.goto((site / "book/augmentation.html").as_uri())
+    seen = {}
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        for kind in ("on-desk", "on-phone"):
+            cells = page.locator(f"div.cell.tag_{kind}")
+            assert cells.count() == 2
+            seen[width, kind] = cells.evaluate_all("all => all.map((c) => c.checkVisibility())")
+    assert seen[1280, "on-desk"] == seen[390, "on-phone"] == [True, True]
+    assert seen[390, "on-desk"] == seen[1280, "on-phone"] == [False, False]
