@@ -137,6 +137,7 @@ def test_the_list_of_references_names_authors_and_years(site):
     assert all(re.fullmatch(r".+, \d{4}[a-z]?", label) for label in labels), labels
     names = [label.lower() for label in labels]
     assert "dosovitskiy et al., 2021" in names
+    assert ">https://github.com/huggingface/pytorch-image-models<" in text  # not without its host
 
 
 def test_the_words_of_a_figure_keep_nine_pixels_on_a_phone(page, site):
