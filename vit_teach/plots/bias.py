@@ -207,7 +207,7 @@ def accuracy_bars(groups: Mapping[str, Mapping[str, float]], chance: float | Non
     conditions = list([*groups.values()][0])
     if any(list(bars) != conditions for bars in groups.values()):
         raise ValueError(f"every group must have the conditions {conditions}")
-    fig, ax = figure(PHONE, 3.5)
+    fig, ax = figure(PHONE, 3.1)
     series = {c: {name: 100 * bars[c] for name, bars in groups.items()} for c in conditions}
     bar_groups(ax, list(groups), series)
     if chance is not None:
