@@ -263,7 +263,8 @@ PROBES = {
 SPEED = {"name": "this book", "value": 0.6, "spread": 0.1}
 PLOTS = {
     "plots.accuracy_against_compute": {"families": {"ViT": [(55, 80.7, "B/32")]},
-                                       "xlabel": "exaFLOPs", "ylabel": "%", "lines": True},
+                                       "xlabel": "exaFLOPs", "ylabel": "%", "lines": True,
+                                       "width": 7.2},
     "plots.accuracy_bars": {"groups": {"vit": {"plain": 0.4, "cut": 0.3}}, "chance": 0.1},
     "plots.attention_cost": {"names": {64: "small", 256: "large", 1024: "far"},
                              "seconds": {64: 0.1, 256: 1.6}, "reach": 1024},
@@ -279,7 +280,8 @@ PLOTS = {
     "plots.cost_beside_formula": {"panels": {"tokens": [
         {"value": n, "facts": {"size": n, "macs": n, "kept_bytes": n}} for n in (1, 2)]}},
     "plots.cost_share": {"dim": 768, "marks": {197: "224 px"}, "mlp_ratio": 4.0},
-    "plots.cut_image": {"image": PICTURE, "patch_size": 4, "gap": None, "numbers": True},
+    "plots.cut_image": {"image": PICTURE, "patch_size": 4, "gap": None, "numbers": True,
+                        "inches": 4.0},
     "plots.distance_by_block": {"distances": {"trained": ROWS}, "uniform": 0.5, "ylabel": "far"},
     "plots.distance_shares": {"panels": {"small": {"trained": ROWS}}},
     "plots.figure": {"width": 7.2, "height": 3.6, "rows": 1, "columns": 1},

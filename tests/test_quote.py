@@ -80,7 +80,8 @@ def test_a_result_table_has_a_place_for_every_pair():
         rows(results.recorded("demo"), ["test_accuracy"]), "model", "images", "Test accuracy"
     )
     assert table.columns == ["500", "5,000"]
-    assert dict(table.rows)["cnn"] == ["55.3 % (one run, seed 0)", "not recorded"]
+    assert dict(table.rows)["cnn"] == ["55.3 %", "not recorded"]
+    assert table.caption.startswith("Test accuracy (") and "seed" in table.caption
     with pytest.raises(ValueError, match="more than one result"):
         result_table(rows(results.recorded("demo"), ["test_accuracy"]), "model", "metric", "x")
 

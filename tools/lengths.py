@@ -4,7 +4,7 @@
     python tools/lengths.py 02 05      # those whose name begins so
 
 The main path is what a reader meets with all folds closed: not the sections of ``FOLDED``, no
-dropdown, no cell tagged hide-cell, and not the exercises.
+dropdown, no cell tagged hide-cell, none that stands there for phones, and not the exercises.
 """
 
 import json
@@ -57,7 +57,7 @@ def main_path(cells: list[dict]) -> list[tuple[str, str, list[str]]]:
     for cell in cells:
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
         if cell["cell_type"] == "code":
-            if open_ and "hide-cell" not in tags:
+            if open_ and not {"hide-cell", "on-phone"} & set(tags):
                 kept.append(("code", source, tags))
             continue
         for part in re.split(r"^(?=## )", source, flags=re.M):

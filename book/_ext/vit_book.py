@@ -111,6 +111,7 @@ def configure(app, config) -> None:
     config.html_context = {"default_mode": "auto", **(config.html_context or {})}
     options = config.html_theme_options
     options["navbar_persistent"] = []  # the theme would show a second search bar
+    options["shorten_urls"] = False  # an address stands in the references as it is typed
     options["logo"] = {"text": config.html_title, "alt_text": "First page"}
     repo = vit_repository.repository()
     if repo is None:

@@ -1,14 +1,19 @@
 """What a reader types into the search, and the page that teaches it: entries of the index.
 
 Sphinx puts a page whose index entry equals the question above all that merely hold its words. The
-entries stand here rather than in the chapters, where a reader of the notebook would meet them.
+entries stand here rather than in the chapters, where a reader of the notebook would meet them. Of
+equal answers the glossary's comes second: static/vt-search.js.
 """
+
+from pathlib import Path
 
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
 KEYWORDS = {
-    "book/02_patchify": ("einops", "patch embedding", "color", "colour channels"),
+    "book/02_patchify": (
+        "einops", "patchify", "unpatchify", "patch embedding", "color", "colour channels",
+    ),
     "book/03_linear_projection": ("linear projection", "patch projection", "convolution"),
     "book/04_positions": (
         "positional encoding", "position embedding", "positional embedding", "class token",
@@ -68,8 +73,14 @@ def read_all(app, env, added: set, changed: set, removed: set) -> list[str]:
     return sorted(env.found_docs) if added or changed or removed else []
 
 
+def configure(app, config) -> None:
+    """Give Sphinx's search the order of answers that are alike."""
+    config.html_search_scorer = str(Path(__file__).parent / "static" / "vt-search.js")
+
+
 def setup(app) -> dict:
-    """Register the transform."""
+    """Register the transform and the order."""
     app.add_transform(Keywords)
+    app.connect("config-inited", configure)
     app.connect("env-get-outdated", read_all)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -33,7 +33,7 @@ def test_the_chapter_says_what_is_recorded_whether_it_is_nothing_or_all(capsys):
     assert nothing["found"] == [] and "single factors" not in printed
     full = run(dict(chapter()), start='so_far("recipe")', recorded=True)
     printed = capsys.readouterr().out
-    assert "vit: sum of the single factors +0.0 points, all six together +10.0" in printed
+    assert "small model: sum of the single factors +0.0 points, all six together +10.0" in printed
     assert {row["recipe"] for row in full["found"]} >= {"tutorial", "modern", "rate"}
 
 

@@ -65,7 +65,7 @@ def test_the_rate_is_chosen_by_validation_and_never_by_the_test():
         ("pretrained", "quarter", 0.4), ("scratch", "full", 0.9)
     }  # fmt: skip
     table = vt.results.result_table(rows, "which", "per_class", "demo")
-    assert [name for name, _ in table.rows] == ["vit, pretrained", "vit, scratch"]
+    assert [name for name, _ in table.rows] == ["ViT, pre-trained", "ViT, from scratch"]
     assert vt.plots.result_lines(rows, "per_class", style="start").axes
 
 

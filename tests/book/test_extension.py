@@ -10,6 +10,7 @@ import nbformat
 import pages
 import plotly.io
 import pytest
+from docutils import nodes
 from PIL import Image
 
 from vit_teach import plots
@@ -21,6 +22,7 @@ import vit_book  # noqa: E402
 import vit_execute  # noqa: E402
 import vit_page  # noqa: E402
 import vit_repository  # noqa: E402
+import vit_results  # noqa: E402
 import vit_search  # noqa: E402
 
 
@@ -208,3 +210,36 @@ def test_where_a_page_changed_all_are_read_for_the_search():
     env = SimpleNamespace(found_docs={"b", "a"})
     assert vit_search.read_all(None, env, set(), {"a"}, set()) == ["a", "b"]
     assert vit_search.read_all(None, env, set(), set(), set()) == []
+
+
+def table_of(*entries):
+    """A table of the document tree with these results, each alone in its place."""
+    table = nodes.table()
+    for text in entries:
+        table += nodes.entry("", nodes.paragraph("", "", nodes.inline(text, text)))
+        table[-1][0][0]["classes"] = ["vt-number"]
+    return table
+
+
+def test_a_table_says_its_seeds_once():
+    table = table_of("50.0 % (one run, seed 0)", "60.0 % (one run, seed 0)")
+    assert vit_results.say_once(table) == "One run each, seed\N{NO-BREAK SPACE}0."
+    assert [entry.astext() for entry in table] == ["50.0 %", "60.0 %"]
+    mixed = table_of("50.0 % (one run, seed 0)", "60.0 ± 1.0 % (3 seeds)", "70.0 ± 1.0 % (3 seeds)")
+    assert vit_results.say_once(mixed).startswith("Mean ± standard deviation over 3 seeds; without")
+    assert mixed.astext().count("seed") == 0
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        ("50.0 % (one run, seed 0)",),
+        ("50.0 % (one run, seed 0)", "60.0 % (one run, seed 1)"),
+        ("50.0 ± 1.0 % (2 seeds)", "60.0 ± 1.0 % (3 seeds)"),
+        ("1.0 points", "2.0 points"),
+    ],
+)
+def test_a_table_whose_numbers_differ_in_their_seeds_says_each(entries):
+    table = table_of(*entries)
+    assert vit_results.say_once(table) == ""
+    assert tuple(entry.astext() for entry in table) == entries

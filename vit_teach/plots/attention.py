@@ -11,7 +11,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..arguments import finite, whole
-from .style import COLOURS, MARKS, SEQUENTIAL, figure, show_pixels, square, styled, time_axes
+from .style import (
+    COLOURS,
+    MARKS,
+    SEQUENTIAL,
+    figure,
+    plain_numbers,
+    show_pixels,
+    square,
+    styled,
+    time_axes,
+)
 
 ROLES = {"q": COLOURS["blue"], "k": COLOURS["orange"], "v": COLOURS["green"]}
 
@@ -80,6 +90,7 @@ def score_scale(
             line = [pair[column] for pair in values]
             ax.plot(widths, line, mark, color=colour, label=label, markersize=4)
         ax.set_xscale("log", base=2)
+        plain_numbers(ax.xaxis)
         ax.set(xlabel="head width h", title=title, ylim=(0, None))
         ax.grid(True)
     axes[0].legend()
@@ -181,6 +192,7 @@ def cost_share(dim: int, marks: Mapping[int, str], mlp_ratio: float = 4.0) -> Fi
         ax.axvline(count, color="black", linewidth=1)
         ax.text(count * 1.04, 3, words, rotation=90, va="bottom", fontsize=9)
     ax.set_xscale("log", base=2)
+    plain_numbers(ax.xaxis)
     ax.set(xlabel="tokens T", ylabel="share of a block's MACs (%)", ylim=(0, 100),
            xlim=(64, 65536))  # fmt: skip
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)

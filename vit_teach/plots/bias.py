@@ -17,10 +17,12 @@ from .style import (
     COLOURS,
     DIVERGING,
     MARKS,
+    PHONE,
     SEQUENTIAL,
     bar_groups,
     figure,
     model_colours,
+    plain_numbers,
     square,
     styled,
 )
@@ -98,7 +100,9 @@ def cell_maps(
             if outline is not None:
                 square(ax, *outline)
         line[0].set_ylabel(name, fontsize=10)
-    fig.colorbar(image, ax=axes, shrink=0.9, label=label, extend="min" if log else "neither")
+    bar = fig.colorbar(image, ax=axes, shrink=0.9, label=label, extend="min" if log else "neither")
+    if log:
+        plain_numbers(bar.ax.yaxis)
     return fig
 
 
@@ -203,12 +207,12 @@ def accuracy_bars(groups: Mapping[str, Mapping[str, float]], chance: float | Non
     conditions = list([*groups.values()][0])
     if any(list(bars) != conditions for bars in groups.values()):
         raise ValueError(f"every group must have the conditions {conditions}")
-    fig, ax = figure(7.2, 3.4)
+    fig, ax = figure(PHONE, 3.1)
     series = {c: {name: 100 * bars[c] for name, bars in groups.items()} for c in conditions}
     bar_groups(ax, list(groups), series)
     if chance is not None:
         ax.axhline(100 * chance, color=COLOURS["grey"], ls=":", label="guessing")
-    ax.set_xticks(range(len(groups)), list(groups))
+    ax.set_xticks(range(len(groups)), [name.replace(", ", ",\n") for name in groups])
     ax.set(ylabel="accuracy (%)")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    fig.legend(loc="outside lower center", ncols=2)
     return fig

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..results.summary import Row
-from .style import MARKS, bar_groups, figure, model_colours, model_name, styled
+from .style import MARKS, PHONE, bar_groups, figure, model_colours, model_name, styled
 
 DASHES = ("-", "--", ":")
 
@@ -61,21 +61,21 @@ def result_lines(
     style: str | None = None,
     xlabel: str = "",
     log: bool = True,
-    width: float = 7.2,
+    width: float = PHONE,
     ylabel: str = "accuracy, %",
 ) -> Figure:
     """Mean accuracy against a label, a line for each ``by`` and ``style``; returns the Figure.
 
     Bars are one standard deviation over seeds. ``log`` draws ``x`` on a logarithmic axis;
-    ``width`` is in inches, and a narrow figure has larger words on a page. Means of something else,
-    such as differences, want another ``ylabel``. Raises ``ValueError`` if there are no rows.
+    ``width`` is in inches: as it is, the figure fits a phone. Means of something else, such as
+    differences, want another ``ylabel``. Raises ``ValueError`` if there are no rows.
 
     >>> import matplotlib.pyplot as plt
     >>> row = {"model": "vit", "images": 500, "mean": 0.4, "std": 0.01, "n": 3, "seeds": [0, 1, 2]}
     >>> plt.close(result_lines([row, {**row, "images": 5000, "std": None}], "images"))
     """
     colours, marks, dashes = _looks(rows, by, style)
-    fig, ax = figure(width, 4.0)
+    fig, ax = figure(width, 3.5)
     handles = []  # of lines alone: error bars in a legend would hide the dashes
     for name, kind, members in _series(rows, x, by, style):
         look: dict[str, Any] = {
@@ -97,19 +97,27 @@ def result_lines(
     ax.minorticks_off()
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.grid(True)
-    fig.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2)
+    labels = [line.get_label() for line in handles]
+    fig.legend(handles=handles, loc="outside lower center", ncols=_columns(labels, width),
+               handlelength=3.2)  # fmt: skip
     return fig
+
+
+def _columns(labels: list[Any], width: float) -> int:
+    """How many of the names of a legend stand side by side in a figure of this width."""
+    longest = max(len(str(label)) for label in labels)
+    return max(1, min(4, int(width / (0.7 + 0.075 * longest))))
 
 
 @styled
 def result_bars(
-    rows: list[Row], x: str, by: str = "model", xlabel: str = "", width: float = 7.2
+    rows: list[Row], x: str, by: str = "model", xlabel: str = "", width: float = PHONE
 ) -> Figure:
     """Mean accuracy as groups of bars: a group for each ``x``, a bar for each ``by``.
 
     Numbers grow from left to right; names stand in order of appearance. Thin lines are one standard
-    deviation over seeds. ``width`` is in inches. Returns the Figure. Raises ``ValueError`` if there
-    are no rows.
+    deviation over seeds. ``width`` is in inches: as it is, the figure fits a phone. Returns the
+    Figure. Raises ``ValueError`` if there are no rows.
 
     >>> import matplotlib.pyplot as plt
     >>> row = {"model": "vit", "kind": "none", "mean": 0.4, "std": None, "n": 1, "seeds": [0]}
@@ -119,13 +127,16 @@ def result_bars(
     groups = list(dict.fromkeys(row[x] for row in rows))
     if not any(isinstance(group, str) for group in groups):
         groups.sort()
-    fig, ax = figure(width, 3.6)
+    fig, ax = figure(width, 3.2)
     heights = {name: {row[x]: 100 * row["mean"] for row in members} for name, _, members in series}
     spreads = {name: [_spread(row) for row in members] for name, _, members in series}
     bar_groups(ax, groups, heights, spreads)
-    slanted = {"rotation": 20, "ha": "right"} if len(groups) > 6 else {}  # many names would touch
     names = [model_name(g) if isinstance(g, str) else f"{g:,}" for g in groups]
+    widest = max(len(line) for name in names for line in name.split("\n"))
+    crowded = 0.075 * widest * len(names) > width - 0.7  # the names would touch
+    slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     ax.set_xticks(range(len(groups)), names, **slanted)
     ax.set(xlabel=xlabel or x, ylabel="accuracy, %")
-    fig.legend(loc="outside lower center", ncols=4)
+    labels = [model_name(name) for name in heights]
+    fig.legend(loc="outside lower center", ncols=_columns(labels, width))
     return fig

@@ -20,6 +20,7 @@ from .style import (
     DIVERGING,
     MARKS,
     figure,
+    plain_numbers,
     plotly_figure,
     show_pixels,
     size,
@@ -168,5 +169,6 @@ def small_run(losses: Sequence[float], chance: float) -> Figure:
     ax.axhline(chance, color=COLOURS["grey"], linestyle="--", linewidth=1)
     ax.text(len(losses), chance, "guessing", ha="right", va="bottom", color=COLOURS["grey"])
     ax.set(xlabel="step", ylabel="loss", yscale="log", ylim=(None, 2 * max(chance, *losses)))
+    plain_numbers(ax.yaxis)
     ax.grid(True)
     return fig

@@ -63,11 +63,16 @@ def attention_cost(names: Mapping[int, str], seconds: Mapping[int, float], reach
 
 @styled
 def cut_image(
-    image: Tensor, patch_size: Size, gap: int | None = None, numbers: bool = True
+    image: Tensor,
+    patch_size: Size,
+    gap: int | None = None,
+    numbers: bool = True,
+    inches: float = 5.0,
 ) -> Figure:
     """Draw an image (C, H, W) cut into patches that are moved apart, each with its number.
 
-    ``gap`` is the space between patches in pixels (a sixth of a patch if None). Returns the Figure.
+    ``gap`` is the space between patches in pixels (a sixth of a patch if None), ``inches`` the
+    height of the figure. Returns the Figure.
 
     >>> len(cut_image(torch.rand(3, 8, 12), 4).axes[0].texts)
     6
@@ -80,7 +85,7 @@ def cut_image(
     size = (channels, gh * (ph + gap) - gap, gw * (pw + gap) - gap)
     canvas = torch.full(size, white, dtype=image.dtype)  # (C, H + gaps, W + gaps)
     patches = patchify(image[None], (ph, pw))[0].reshape(gh, gw, channels, ph, pw)
-    fig, axes = figure(min(7.2, 5.0 * size[2] / size[1]), 5.0)
+    fig, axes = figure(min(7.2, inches * size[2] / size[1]), inches)
     for r in range(gh):
         for c in range(gw):
             y, x = r * (ph + gap), c * (pw + gap)

@@ -17,19 +17,20 @@ def accuracy_against_compute(
     xlabel: str,
     ylabel: str = "accuracy, %",
     lines: bool = True,
+    width: float = 7.2,
 ) -> Figure:
     """Accuracy against cost on a logarithmic axis, a colour and a mark for each family of models.
 
     ``families`` is a dictionary of names and lists of points (cost, accuracy in per cent, label);
-    a label may be empty. ``lines`` joins the points of a family in order of cost. Returns the
-    Figure. Raises ``ValueError`` if there is no point.
+    a label may be empty. ``lines`` joins the points of a family in order of cost. ``width`` is in
+    inches. Returns the Figure. Raises ``ValueError`` if there is no point.
 
     >>> import matplotlib.pyplot as plt
     >>> plt.close(accuracy_against_compute({"ViT": [(55, 80.73, "B/32")]}, "exaFLOPs"))
     """
     if not any(families.values()):
         raise ValueError(f"families={families!r} must hold at least one point")
-    fig, ax = figure(7.2, 4.0)
+    fig, ax = figure(width, 0.35 * width + 1.6)
     colours = model_colours(families)
     for i, (name, points) in enumerate(families.items()):
         points = sorted(points)

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from ..arguments import explained, whole
 from ..results.summary import Card
-from .style import COLOURS, CYCLE, MARKS, figure, plotly_figure, show_pixels, styled
+from .style import (
+    COLOURS,
+    CYCLE,
+    MARKS,
+    figure,
+    plain_numbers,
+    plotly_figure,
+    show_pixels,
+    styled,
+)
 
 TRAIN, VALIDATION = COLOURS["orange"], COLOURS["blue"]
 
@@ -79,6 +88,7 @@ def singular_values(**spectra: Tensor | Sequence[float]) -> Figure:
         place = range(1, len(values) + 1)
         ax.plot(place, values, f"{mark}-", label=name.replace("_", " "), markersize=3)
     ax.set(xlabel="singular value, the largest first", ylabel="size", yscale="log")
+    plain_numbers(ax.yaxis)
     ax.legend()
     ax.grid(True)
     return fig

@@ -87,8 +87,10 @@ def labelled(card: Card) -> Card:
 
 
 @explained
-def percent(row: Row) -> str:
+def percent(row: Row, seeds: bool = True) -> str:
     """A row of :func:`summarise` as text: never a number without its spread or its single seed.
+
+    Where one line says it for many numbers (:func:`evidence`), ``seeds=False`` leaves it out here.
 
     >>> percent({"mean": 0.8112, "std": 0.004, "n": 3, "seeds": [0, 1, 2]})
     '81.1 ± 0.4 % (3 seeds)'
@@ -96,5 +98,33 @@ def percent(row: Row) -> str:
     '81.1 % (one run, seed 7)'
     """
     if row["std"] is None:
-        return f"{100 * row['mean']:.1f} % (one run, seed {row['seeds'][0]})"
-    return f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f} % ({row['n']} seeds)"
+        text, said = f"{100 * row['mean']:.1f} %", f"one run, seed {row['seeds'][0]}"
+    else:
+        text, said = f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f} %", f"{row['n']} seeds"
+    return f"{text} ({said})" if seeds else text
+
+
+def evidence(rows: list[Row]) -> str:
+    """What stands behind all numbers of a table, to be said once; empty where they differ.
+
+    >>> one = {"mean": 0.5, "std": None, "n": 1, "seeds": [0]}
+    >>> three = {"mean": 0.5, "std": 0.01, "n": 3, "seeds": [0, 1, 2]}
+    >>> evidence([one, one]), evidence([three])
+    ('one run each, seed 0', 'mean ± standard deviation over 3 seeds')
+    >>> evidence([one, three])
+    'with ±: mean and standard deviation over 3 seeds; without: one run, seed 0'
+    >>> evidence([one, {**one, "seeds": [1]}])
+    ''
+    """
+    single = {row["seeds"][0] for row in rows if row["std"] is None}
+    several = {row["n"] for row in rows if row["std"] is not None}
+    if len(single) > 1 or len(several) > 1 or not rows:
+        return ""
+    if not several:
+        return f"one run each, seed {single.pop()}"
+    if not single:
+        return f"mean ± standard deviation over {several.pop()} seeds"
+    return (
+        f"with ±: mean and standard deviation over {several.pop()} seeds; "
+        f"without: one run, seed {single.pop()}"
+    )

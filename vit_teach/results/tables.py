@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..arguments import explained, require_type
-from .summary import Row, percent
+from .summary import Row, evidence, percent
 
 
 class Table:
@@ -73,14 +73,15 @@ def result_table(
     """Rows of means (``vit_teach.experiments.rows``) as a :class:`Table` of two labels.
 
     ``row`` and ``column`` are the labels that make the rows and the columns; every number comes
-    with its spread over seeds. Raises ``ValueError`` if two rows of means fall into one place.
+    with its spread over seeds, and the caption says how many there are, if all have as many.
+    Raises ``ValueError`` if two rows of means fall into one place.
 
     >>> rows = [{"model": "vit", "images": n, "mean": n / 1000, "std": None, "n": 1, "seeds": [0]}
     ...         for n in (500, 600)]
     >>> print(result_table(rows, "model", "images", "Test accuracy"))
-    Test accuracy
-    model  500                       600
-    vit    50.0 % (one run, seed 0)  60.0 % (one run, seed 0)
+    Test accuracy (one run each, seed 0)
+    model  500     600
+    vit    50.0 %  60.0 %
     """
     names = list(dict.fromkeys(mean[row] for mean in rows))
     columns = list(dict.fromkeys(mean[column] for mean in rows))
@@ -91,9 +92,10 @@ def result_table(
         place = mean[row], mean[column]
         if place in places:
             raise ValueError(f"{row}={place[0]!r}, {column}={place[1]!r} has more than one result")
-        places[place] = percent(mean)
+        places[place] = percent(mean, seeds=not evidence(rows))
     body = [(name, [places.get((name, c), missing) for c in columns]) for name in names]
-    return Table(row, [f"{c:,}" if isinstance(c, int) else c for c in columns], body, caption)
+    titles = [f"{c:,}" if isinstance(c, int) else c for c in columns]
+    return Table(row, titles, body, _with_evidence(caption, rows))
 
 
 @explained
@@ -102,9 +104,16 @@ def result_rows_table(rows: list[Row], labels: Sequence[str], caption: str) -> T
 
     >>> row = {"model": "vit", "images": 500, "mean": 0.5, "std": None, "n": 1, "seeds": [0]}
     >>> print(result_rows_table([row], ["model", "images"], "Accuracy"))
-    Accuracy
+    Accuracy (one run each, seed 0)
     model, images  result
-    vit, 500       50.0 % (one run, seed 0)
+    vit, 500       50.0 %
     """
-    body = [(", ".join(str(row[label]) for label in labels), [percent(row)]) for row in rows]
-    return Table(", ".join(labels), ["result"], body, caption)
+    said = {"seeds": not evidence(rows)}
+    body = [(", ".join(str(row[k]) for k in labels), [percent(row, **said)]) for row in rows]
+    return Table(", ".join(labels), ["result"], body, _with_evidence(caption, rows))
+
+
+def _with_evidence(caption: str, rows: list[Row]) -> str:
+    """The caption, with what stands behind all numbers of the table."""
+    said = evidence(rows)
+    return f"{caption} ({said})" if said else caption

@@ -92,11 +92,8 @@ def coverage(experiment: Experiment) -> str:
     """How much of an experiment is recorded and what it took, as words.
 
     >>> from vit_teach.experiments import find
-    >>> coverage(find("shuffle")).endswith("hours of one processor core")
+    >>> coverage(find("shuffle")).endswith("core hours")
     True
     """
     found = report(experiment)
-    return (
-        f"{found['complete']} of {found['cells']} cells, "
-        f"{found['core_hours']:.1f} hours of one processor core"
-    )
+    return f"{found['complete']} of {found['cells']} runs in {found['core_hours']:.1f} core hours"
