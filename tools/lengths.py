@@ -16,9 +16,11 @@ BOOK = Path(__file__).resolve().parents[1] / "book"
 BUDGET = {"words": 2000, "cells": 20, "wide lines": 0}  # of the main path; wide lines: of all code
 WIDER = {"10_inductive_bias": {"words": 2400}}  # what a single chapter may have instead
 COLUMNS = 84  # characters of code that fit beside the table of contents at 1280 pixels
-# Pages without a number: between the chapters, and those of the appendix that hold what left them.
+# Pages without a number: between the chapters, and those of the appendix that one reads as they are.
 BETWEEN = ("muon", "augmentation", "descendants")
-RECEIVED = ("appendix/recipe_workshop", "appendix/bias_lab", "appendix/statistics")
+APPENDED = (
+    "appendix/recipe_workshop", "appendix/bias_lab", "appendix/statistics", "appendix/cluster",
+)  # fmt: skip
 FOLDED = ("Going deeper", "Paper, measured, not checked")
 EXERCISES = ("Exercises", "Try")
 
@@ -107,7 +109,7 @@ def over(name: str, lengths: dict[str, int]) -> list[str]:
 def chapters(beginnings=("",)) -> list[Path]:
     """The numbered chapters of the book, in order, then the pages without a number."""
     pages = sorted(BOOK.glob("[0-9]*.ipynb"))
-    pages += [BOOK / f"{name}.ipynb" for name in BETWEEN + RECEIVED]
+    pages += [BOOK / f"{name}.ipynb" for name in BETWEEN + APPENDED]
     return [page for page in pages if page.stem.startswith(tuple(beginnings))]
 
 

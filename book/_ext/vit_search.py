@@ -47,6 +47,7 @@ KEYWORDS = {
     "book/appendix/recipe_workshop": ("label smoothing", "initialisation", "Xavier"),
     "book/appendix/bias_lab": ("bias dial",),
     "book/appendix/statistics": ("standard deviation", "standard error", "seeds", "significance"),
+    "book/appendix/cluster": ("Slurm", "torchrun", "GPU", "distributed training", "job array"),
     "book/appendix/released_models": ("timm", "pretrained weights", "checkpoint", "DINOv2"),
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ import torch
 
 from ..paths import RESULTS, RUNS
 from . import EXPERIMENTS, find
+from .lab.cluster import JOBS, Place, submit
 from .lab.report import as_text, report
 from .lab.runner import WORK, cell_in_process, end_with_runner, is_done, plan, run
 
@@ -67,9 +68,8 @@ def _add_own_options(command: argparse.ArgumentParser, name: str) -> None:
         add(
             "--jobs",
             type=_positive,
-            default=1,
             metavar="N",
-            help="cells at a time, one thread each if several (default: 1)",
+            help="cells at a time, one thread each if several (default: 1; on Slurm, all it lets)",
         )
     if name in ("run", "cell"):
         add(
@@ -87,11 +87,58 @@ def _add_own_options(command: argparse.ArgumentParser, name: str) -> None:
             metavar="I/N",
             help="take every N-th cell from the I-th on, as in 2/3",
         )
+        _add_cluster_options(command)
     if name == "report":
         add("--json", action="store_true", help="as JSON")
     if name == "cell":
         add("cell", metavar="CELL", help="its name, as 'plan' shows it")
         add("--watched", action="store_true", help=argparse.SUPPRESS)  # fmt: skip
+
+
+# What a job of a cluster gets; the rules, and the defaults, are those of Place.
+ON_CLUSTER = {
+    "partition": ("NAME", "the queue (default: the cluster's own)"),
+    "time": ("MINUTES", "of a job's turn; it goes on in another one (default: 60; here a week)"),
+    "cpus": ("N", "cores and threads of a job (default: 1)"),
+    "gpus": ("N", "0 or 1 (default: 0)"),
+    "cells-per-job": ("N", "cells that a job takes one after the other (default: 1; slurm only)"),
+    "folder": ("FOLDER", f"scripts and logs of the jobs (default: {JOBS.parent.name}/{JOBS.name})"),
+}
+
+
+def _add_cluster_options(command: argparse.ArgumentParser) -> None:
+    """The options that send the cells to a cluster."""
+    group = command.add_argument_group("on a cluster, through submitit")
+    group.add_argument(
+        "--executor",
+        metavar="NAME",
+        help="slurm: a job array of the cells that are missing; local: the same jobs here",
+    )
+    for name, (metavar, meaning) in ON_CLUSTER.items():
+        group.add_argument(f"--{name}", type=_number, metavar=metavar, help=meaning)
+
+
+def _number(text: str) -> int | str:
+    """An integer, or the text as it is, about which Place has a word to say."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _place(options: argparse.Namespace) -> Place | None:
+    """Where the jobs run; None without ``--executor``."""
+    names = [name.replace("-", "_") for name in ON_CLUSTER]
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.executor is None:
+        if given:
+            name, value = next(iter(given.items()))
+            raise ValueError(f"{name}={value!r} must come with --executor slurm or local")
+        return None
+    for name in ("partition", "folder"):  # a name may be a number
+        if name in given:
+            given[name] = str(given[name])
+    return Place(options.executor, jobs=options.jobs, **given)
 
 
 def _positive(text: str) -> int:
@@ -150,10 +197,11 @@ def _list(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
-    found = plan(find(options.name), options.quick, _folder(options), options.jobs)
+    jobs = options.jobs or 1
+    found = plan(find(options.name), options.quick, _folder(options), jobs)
     hours = found["seconds"] / 3600
     print(f"{options.name}: {found['done']} of {found['cells']} cells done")
-    print(f"the rest takes at most about {hours:.1f} hours here, {options.jobs} at a time")
+    print(f"the rest takes at most about {hours:.1f} hours here, {jobs} at a time")
     for name in found["waiting"]:
         print(f"  {name}")
     return 0
@@ -161,11 +209,13 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     experiment, folder = find(options.name), _folder(options)
+    place = _place(options)
     experiment.check(options.quick)
-    failed = run(
-        experiment, options.quick, options.jobs, options.shard, folder.resolve(),
-        options.work.resolve(),
-    )  # fmt: skip
+    places = options.shard, folder.resolve(), options.work.resolve()
+    if place is None:
+        failed = run(experiment, options.quick, options.jobs or 1, *places)
+    else:
+        failed = submit(experiment, place, options.quick, *places)
     return 1 if failed else 0
 
 
