@@ -148,6 +148,9 @@ def test_the_x_ray_runs_on_weights_from_the_kernel(page):
     widget.locator(".vt-sample").nth(1).click()  # the first touch loads the model
     widget.get_by_text(re.compile("drawn ship: .* one pass")).wait_for()
     assert "ship" in widget.locator(".vt-title").first.inner_text()
+    widget.get_by_role("combobox", name="Beside it").select_option(label="ViT, 90 minutes")
+    widget.get_by_text(re.compile("Beside it: ViT, 90 minutes")).wait_for()
+    assert widget.locator(".vt-columns thead th").count() == 3
 
 
 def test_the_training_lab_trains_while_the_kernel_works_and_stops(page):

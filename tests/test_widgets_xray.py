@@ -3,12 +3,16 @@
 import base64
 import io
 import re
+import shutil
+from urllib.parse import urlparse
 
 import numpy as np
 import pytest
 import torch
-from page_tools import drawn
+from model_tools import randomise
+from page_tools import STICK_OUT, drawn
 from PIL import Image
+from test_widgets_saved import AXE, WCAG
 
 import vit_teach as vt
 from vit_teach.data.pictures import fit
@@ -32,7 +36,7 @@ def opened(browser, address):
     """Opens the page, at a link if one is given; nothing on it is touched."""
     problems, pages = [], []
 
-    def open_page(hash_="", width=1280):
+    def open_page(hash_="", width=1280, address=address):
         page = browser.new_page(viewport={"width": width, "height": 1000})
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -81,7 +85,7 @@ def press(page, name):
 def figures(page, stage):
     """Every number of a stage."""
     press(page, "Numbers")
-    page.locator("select").select_option(stage)
+    page.locator(".vt-view select").select_option(stage)
 
 
 def answers(page):
@@ -311,7 +315,7 @@ def test_a_link_to_a_step_and_one_followed_in_the_page(opened):
     page = opened("#xray=3&step=7")
     until(page, "drawn truck: 96")
     assert page.locator(".vt-guide-words").inner_text().startswith("7 of 8")
-    assert page.locator("select").input_value() == "logits"
+    assert page.locator(".vt-view select").input_value() == "logits"
     page.evaluate("location.hash = '#xray=1&view=lens&block=4&class=bird'")
     until(page, "drawn aeroplane: 96")
     drawn(page)
@@ -431,12 +435,351 @@ def test_a_change_is_answered_within_a_tenth_of_a_second(page):
     assert min(times) < 100, times
 
 
+# --- Two models, two pictures, and the temperature ----------
+
+UNTRAINED = {"cifar-hybrid": "CIFAR-Hybrid-Nano", "cifar-cnn": "CIFAR-ResNet-Nano"}
+CLASSES = vt.weights.read_metadata(weights_file("cifar-vit-20min"))["classes"]
+
+
+@pytest.fixture(scope="module")
+def trio(tmp_path_factory):
+    """A folder of weights, the book's ViT and an untrained hybrid and CNN, and a page of them."""
+    folder = tmp_path_factory.mktemp("weights")
+    shutil.copy(weights_file("cifar-vit-20min"), folder)
+    for name, preset in UNTRAINED.items():
+        torch.manual_seed(0)
+        model = randomise(vt.zoo.build(vt.zoo.preset(preset)), size=0.1)
+        vt.weights.save(model, folder / f"{name}.safetensors", half=True, classes=CLASSES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vt.widgets.xray, "WEIGHTS", folder)
+        XRay().save_html(folder / "x.html")
+    return folder
+
+
+@pytest.fixture
+def open_trio(opened, trio):
+    return lambda hash_="", width=1280: opened(hash_, width, (trio / "x.html").as_uri())
+
+
+def beside(page, title):
+    """Choose the model that stands beside the first, and wait for its answer."""
+    page.get_by_role("combobox", name="Beside it").select_option(label=title)
+    return until(page, f"Beside it: {title}")
+
+
+def told(page, selector):
+    return drawn(page).locator(selector).first.inner_text()
+
+
+def columns(page):
+    """{title of a column: {class: what its cell says}}, as shown."""
+    table = drawn(page).locator(".vt-columns")
+    titles = [text.strip() for text in table.locator("thead th").all_inner_texts()][1:]
+    rows = table.locator("tbody tr").evaluate_all(
+        "(all) => all.map((row) => [...row.cells].map((cell) => cell.innerText.trim()))"
+    )
+    return {title: {row[0]: row[i] for row in rows} for i, title in enumerate(titles, start=1)}
+
+
+def theirs(model, picture, temperature=1):
+    """{class: probability} that PyTorch gives for a uint8 picture (3, H, W)."""
+    with torch.no_grad():
+        logits = model.eval()(vt.data.normalise(torch.as_tensor(picture.copy())[None]))[0]
+    return dict(zip(CLASSES, (logits / temperature).softmax(0).tolist(), strict=True))
+
+
+def shown_picture(page):
+    return pixels(page, ".vt-xray-picture canvas")[..., :3].transpose(2, 0, 1)
+
+
+def same(shown, expected):
+    assert len(shown) == 10
+    for name, text in shown.items():
+        assert abs(share(text) - expected[name]) < 6e-4, name
+
+
+def test_only_models_that_are_there_are_offered(opened, open_trio):
+    titles = "(all) => all.map((option) => [option.textContent, option.disabled])"
+    page = open_trio()
+    found = page.locator(".vt-compare option").evaluate_all(titles)
+    assert found == [["no other model", False], ["ViT, 20 minutes", True],
+                     ["Hybrid", False], ["CNN", False]]  # fmt: skip
+    real = [model["title"] for model in vt.widgets.xray.models()]
+    assert "ViT, 90 minutes" in real
+    found = opened().locator(".vt-compare option").evaluate_all(titles)
+    assert [title for title, _ in found] == ["no other model", *real]
+
+
+def test_two_models_answer_on_one_picture_and_both_follow(open_trio, trio):
+    page = open_trio()
+    first = vt.weights.recorded("cifar-vit-20min")
+    for name, title in (("cifar-cnn", "CNN"), ("cifar-hybrid", "Hybrid")):
+        second = vt.weights.load(trio / f"{name}.safetensors")
+        beside(page, title)
+        found = columns(page)
+        assert list(found) == ["ViT, 20 minutes", title]
+        same(found["ViT, 20 minutes"], theirs(first, sample(0).numpy()))
+        same(found[title], theirs(second, sample(0).numpy()))
+        press(page, "Turn")
+        until(page, "is changed")
+        turned = shown_picture(page)
+        assert (turned == np.rot90(sample(0).numpy(), -1, (1, 2))).all()
+        found = columns(page)
+        same(found["ViT, 20 minutes"], theirs(first, turned))
+        same(found[title], theirs(second, turned))
+        assert page.locator(".vt-then").count() == 20  # both have bars from before
+        press(page, "Undo")
+        until(page, "is as it came")
+        same(columns(page)[title], theirs(second, sample(0).numpy()))
+    page.locator(".vt-sample").nth(1).click()
+    until(page, "drawn ship: 96")
+    same(columns(page)["Hybrid"], theirs(second, sample(1).numpy()))
+    page.get_by_role("combobox", name="Beside it").select_option(label="no other model")
+    drawn(page)
+    assert page.locator(".vt-columns").count() == 0
+    assert page.evaluate("workers.length") == 3
+
+
+def test_a_cover_that_is_drawn_reaches_both_models(open_trio, trio):
+    page = open_trio()
+    beside(page, "CNN")
+    press(page, "Cover patches")
+    page.mouse.move(*patch_point(page, 3, 2))
+    page.mouse.down()
+    for column in range(3, 7):
+        page.mouse.move(*patch_point(page, 3, column))
+    page.mouse.up()
+    until(page, "is changed")
+    page.wait_for_timeout(400)
+    covered = shown_picture(page)
+    assert (covered[:, 12:16, 8:28] == np.round(255 * np.array(vt.data.MEAN))[:, None, None]).all()
+    found = columns(page)
+    same(found["ViT, 20 minutes"], theirs(vt.weights.recorded("cifar-vit-20min"), covered))
+    same(found["CNN"], theirs(vt.weights.load(trio / "cifar-cnn.safetensors"), covered))
+
+
+def test_the_difference_is_said_in_a_sentence(open_trio, trio):
+    page = open_trio()
+    beside(page, "CNN")
+    one = theirs(vt.weights.recorded("cifar-vit-20min"), sample(0).numpy())
+    other = theirs(vt.weights.load(trio / "cifar-cnn.safetensors"), sample(0).numpy())
+    best, rival = max(one, key=one.get), max(other, key=other.get)
+    assert best != rival
+    apart = sum(abs(one[name] - other[name]) for name in CLASSES) / 2
+    assert told(page, ".vt-compare [aria-live]") == (
+        f"They disagree: ViT, 20 minutes says {best} ({100 * one[best]:.1f} %); CNN says {rival} "
+        f"({100 * other[rival]:.1f} %) and gives {best} {100 * other[best]:.1f} %: of 100 points "
+        f"of probability, {100 * apart:.1f} lie elsewhere."
+    )
+    verdict = page.locator(".vt-board .vt-title").first.inner_text()
+    assert f"CNN says: {rival}" in verdict and f"ViT, 20 minutes says: {best}" in verdict
+    note = page.locator(".vt-compare .vt-note").first.inner_text()
+    assert "A CNN has no attention" in note and "maps are those of ViT, 20 minutes" in note
+    beside(page, "Hybrid")
+    assert "no attention" not in page.locator(".vt-compare .vt-note").first.inner_text()
+
+
+def test_an_answer_is_kept_beside_those_that_come(page):
+    first = {name: now for name, (now, _) in answers(page).items()}
+    press(page, "Keep this answer")
+    page.locator(".vt-sample").nth(1).click()
+    until(page, "drawn ship: 96")
+    found = columns(page)
+    assert list(found) == ["ViT, 20 minutes", "kept answer (drawn aeroplane)"]
+    assert found["kept answer (drawn aeroplane)"] == first
+    assert max(
+        found["ViT, 20 minutes"], key=lambda name: share(found["ViT, 20 minutes"][name])
+    ) == ("ship")
+    thumbs = [pixels(page, ".vt-thumb", i)[..., :3].transpose(2, 0, 1) for i in (0, 1)]
+    assert (thumbs[0] == sample(1).numpy()).all() and (thumbs[1] == sample(0).numpy()).all()
+    assert told(page, ".vt-compare [aria-live]").startswith(
+        "They disagree: ViT, 20 minutes says ship"
+    )
+    press(page, "Let it go")
+    assert drawn(page).locator(".vt-columns, .vt-thumb").count() == 0
+    assert not page.get_by_role("button", name="Let it go").is_visible()
+
+
+def test_the_temperature_changes_the_bars_and_nothing_else(page):
+    model = vt.weights.recorded("cifar-vit-20min")
+    before = answers(page)
+    slider = page.get_by_role("slider", name="Temperature")
+    low, high = (int(slider.get_attribute(name)) for name in ("min", "max"))
+    assert int(slider.input_value()) == (low + high) / 2  # 1 is in the middle
+    for value, temperature in ((low, 0.25), (high, 4.0), (4, 2.0)):
+        slider.fill(str(value))
+        found = answers(page)
+        same({name: now for name, (now, _) in found.items()},
+             theirs(model, sample(0).numpy(), temperature))  # fmt: skip
+        assert [last for _, last in found.values()] == [last for _, last in before.values()]
+        assert slider.get_attribute("aria-valuetext") == f"{temperature:.2f}"
+    press(page, "Back to 1")
+    assert answers(page) == before
+    assert page.get_by_role("button", name="Back to 1").is_disabled()
+
+
+def test_a_link_carries_the_second_model_and_the_temperature(open_trio):
+    page = open_trio("#xray=2&turn=1")
+    until(page, "is changed")
+    beside(page, "Hybrid")
+    page.get_by_role("slider", name="Temperature").fill("-4")
+    press(page, "Keep this answer")
+    press(page, "Copy link")
+    assert "The kept answer is not in it." in until(page, "The link to what you see")
+    link = urlparse(page.url).fragment
+    assert "&temperature=0.50&beside=cifar-hybrid" in link
+    press(page, "Let it go")
+    other = open_trio(f"#{link}")
+    until(other, "Beside it: Hybrid")
+    assert columns(other) == columns(page)
+    other.evaluate("location.hash = '#xray=2&temperature=1e9&beside=constructor'")
+    until(other, "drawn ship: 96")
+    drawn(other)
+    assert other.get_by_role("slider", name="Temperature").input_value() == "0"
+    assert other.locator(".vt-columns").count() == 0
+
+
+def test_a_cnn_of_the_readers_has_bars_and_changes_but_no_attention(open_trio, trio):
+    page = open_trio()
+    data = (trio / "cifar-cnn.safetensors").read_bytes()
+    give(page, "Your own model", "mine.safetensors", data)
+    until(page, "mine.safetensors: ")
+    until(page, "one pass")
+    press(page, "Turn")
+    until(page, "is changed")
+    model = vt.weights.load(trio / "cifar-cnn.safetensors")
+    found = {name: now for name, (now, _) in answers(page).items()}
+    same(found, theirs(model, shown_picture(page)))
+    for view in ("Where it looks", "How the answer forms"):
+        press(page, view)
+        assert told(page, ".vt-view").startswith("A CNN has no attention to show")
+    assert not page.get_by_role("button", name="Start the guide").is_visible()
+    way = page.get_by_role("group", name="The way through the model")
+    assert way.get_by_role("button").all_inner_texts() == ["Picture", "Pooled", "Scores"]
+    for part in ("Scores", "Pooled", "Picture"):
+        way.get_by_role("button", name=part).click()
+        assert len(told(page, ".vt-numbers")) > 30
+    page.evaluate("location.hash = '#xray=2&step=4'")  # a step that a CNN has not
+    until(page, "drawn ship: 96")
+    beside(page, "ViT, 20 minutes")
+    assert list(columns(page)) == ["mine.safetensors", "ViT, 20 minutes"]
+
+
+def test_a_hybrid_of_the_readers_is_open_at_every_step(open_trio, trio):
+    page = open_trio()
+    data = (trio / "cifar-hybrid.safetensors").read_bytes()
+    give(page, "Your own model", "mine.safetensors", data)
+    until(page, "mine.safetensors: ")
+    until(page, "one pass")
+    assert drawn(page).locator(".vt-tile").count() == 4 * 5
+    press(page, "How the answer forms")
+    assert "exact" in told(page, ".vt-view")
+    figures(page, "patch_embed")
+    assert "what the convolutions give" in told(
+        page, ".vt-view select option:checked, .vt-view > p"
+    )
+
+
+def test_models_that_have_no_answers_in_common_are_not_compared(open_trio, tmp_path):
+    page = open_trio()
+    beside(page, "CNN")
+    press(page, "Keep this answer")
+    config = vt.zoo.preset("CIFAR-ViT-Nano", depth=1, num_classes=3)
+    path = vt.weights.save(
+        vt.zoo.build(config), tmp_path / "m.safetensors", classes=["a", "b", "c"]
+    )
+    give(page, "Your own model", "m.safetensors", path.read_bytes())
+    until(page, "m.safetensors: ")
+    until(page, "one pass")
+    assert drawn(page).locator(".vt-columns").count() == 0  # neither the second nor the kept
+    page.get_by_role("combobox", name="Beside it").select_option(label="Hybrid")
+    assert "Hybrid: the two know different classes." in until(page, "That did not work")
+    assert page.get_by_role("combobox", name="Beside it").input_value() == "0"
+    config = vt.zoo.preset("CIFAR-ViT-Nano", depth=1, image_size=64)
+    path = vt.weights.save(vt.zoo.build(config), tmp_path / "l.safetensors", classes=CLASSES)
+    give(page, "Your own model", "l.safetensors", path.read_bytes())
+    until(page, "l.safetensors: ")
+    until(page, "one pass")
+    page.get_by_role("combobox", name="Beside it").select_option(label="CNN")
+    said = until(page, "That did not work")
+    assert "it reads 32 × 32 pixels, the model beside it 64 × 64" in said
+
+
+def test_a_second_worker_that_died_is_replaced(open_trio):
+    page = open_trio()
+    beside(page, "CNN")
+    before = columns(page)
+    page.evaluate("workers.at(-1).onerror()")
+    press(page, "Turn")
+    until(page, "is changed")
+    assert page.evaluate("workers.length") == 3
+    press(page, "Undo")
+    until(page, "is as it came")
+    assert columns(page) == before
+
+
+def test_two_answers_come_within_a_fifth_of_a_second(open_trio):
+    """The best of several: other work may share the machine."""
+    page = open_trio()
+    beside(page, "CNN")
+    times = []
+    for _ in range(12):
+        press(page, "Shuffle patches")
+        page.wait_for_timeout(150)
+        said = until(page, "answered in")
+        times.append(int(re.search(r"answered in (\d+) ms", said)[1]))
+    assert min(times) < 200, times
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_three_columns_fit_and_read_well(theme, width, open_trio):
+    page = open_trio(width=width)
+    beside(page, "CNN")
+    press(page, "Keep this answer")
+    press(page, "Turn")
+    until(page, "is changed")
+    page.evaluate("(t) => { document.documentElement.dataset.theme = t; }", theme)
+    page.evaluate(
+        """() => { document.body.style.background =
+          getComputedStyle(document.querySelector(".vt-live")).backgroundColor; }"""
+    )
+    assert len(columns(page)) == 3
+    page.evaluate(AXE)
+    found = page.evaluate(
+        "(options) => axe.run('.vt-live', options)", {"runOnly": WCAG, "preload": False}
+    )
+    assert [(v["id"], v["nodes"][0]["html"][:120]) for v in found["violations"]] == []
+    assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
+    assert page.evaluate(STICK_OUT) == []
+    box = page.locator(".vt-columns").bounding_box()
+    around = page.locator(".vt-live").bounding_box()
+    assert box["x"] + box["width"] <= around["x"] + around["width"]  # nothing to scroll for
+
+
+def test_python_gives_the_weights_that_the_script_asks_for(monkeypatch):
+    widget, sent = XRay(), []
+    monkeypatch.setattr(widget, "send", lambda *given: sent.append(given))
+    for message in ({"weights": "cifar-vit-90min"}, {"weights": "../x"}, {"weights": 3}, {}, "x"):
+        widget._handle_custom_msg(message, [])
+    file = weights_file("cifar-vit-90min").read_bytes()
+    assert sent == [({"weights": "cifar-vit-90min"}, [file])]
+
+
+def test_a_cnn_is_nothing_to_open_with(trio, monkeypatch):
+    monkeypatch.setattr(vt.widgets.xray, "WEIGHTS", trio)
+    with pytest.raises(ValueError, match="name='cifar-cnn' is a CNN: it has no attention"):
+        XRay("cifar-cnn")
+    opening = XRay("cifar-hybrid").opening
+    assert opening["about"]["config"]["kind"] == "hybrid"
+
+
 # --- Every number, and what went wrong ----------
 
 
 def test_the_block_is_named_in_the_choice_and_above_the_view(page):
     figures(page, "blocks.4.attn.weights")
-    chosen = page.locator("select option:checked").inner_text()
+    chosen = page.locator(".vt-view select option:checked").inner_text()
     assert chosen == "Block 5 · Attention: who looks where"
     title = drawn(page).locator(".vt-view > .vt-title").first
     assert title.inner_text().startswith("Block 5 · ")
@@ -447,10 +790,10 @@ def test_a_strip_of_blocks_leads_to_the_same_stage_of_another(page):
     strip = page.get_by_role("group", name="Blocks")
     assert strip.get_by_role("button").count() == 6
     strip.get_by_role("button", name="Block 3").click()  # from outside the blocks: the attention
-    assert page.locator("select").input_value() == "blocks.2.attn.weights"
+    assert page.locator(".vt-view select").input_value() == "blocks.2.attn.weights"
     figures(page, "blocks.2.mlp")
     strip.get_by_role("button", name="Block 6").click()
-    assert page.locator("select").input_value() == "blocks.5.mlp"
+    assert page.locator(".vt-view select").input_value() == "blocks.5.mlp"
     pressed = strip.get_by_role("button", pressed=True)
     assert pressed.count() == 1 and pressed.get_attribute("aria-label") == "Block 6"
 
@@ -465,7 +808,7 @@ def test_the_way_through_the_model_opens_its_parts(page):
              "Pooled": "pooled", "Scores": "logits"}  # fmt: skip
     for name, stage in parts.items():
         way.get_by_role("button", name=name).click()
-        assert page.locator("select").input_value() == stage
+        assert page.locator(".vt-view select").input_value() == stage
         pressed = way.get_by_role("button", pressed=True)
         assert pressed.count() == 1 and pressed.inner_text() == name
 

@@ -174,6 +174,109 @@ def test_gelu_is_exact(page):
     torch.testing.assert_close(found.double(), expected, rtol=6e-8, atol=1e-8)
 
 
+# Convolutions
+
+
+def settled(config, seed=0):
+    """A model of random weights whose BatchNorms have measured pictures: none is the identity."""
+    torch.manual_seed(seed)
+    model = randomise(vt.zoo.build(config), size=0.1).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # only the last pictures count
+    with torch.no_grad():
+        model(torch.randn(32, config.in_channels, *config.image_size))
+    return model.eval()
+
+
+CONVOLUTIONAL = [
+    "CIFAR-Hybrid-Tiny", "CIFAR-ResNet-Tiny", "CIFAR-Hybrid-Nano", "CIFAR-Hybrid-Residual",
+    "CIFAR-ResNet-Small",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("name", CONVOLUTIONAL[:2])
+def test_logits_of_the_hybrid_and_the_cnn(name, half, page, tmp_path):
+    path = tmp_path / "model.safetensors"
+    vt.weights.save(settled(vt.zoo.preset(name)), path, half=half)
+    open_model(page, path)
+    noise = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = torch.cat([noise, vt.data.normalise(crops(60, 32, seed=3))])  # (100, 3, 32, 32)
+    with torch.no_grad():
+        expected = vt.weights.load(path)(images)
+    assert expected.std() > 0.5  # a model that says something
+    torch.testing.assert_close(run(page, images), expected, rtol=0, atol=5e-5)
+
+
+STEMS = {
+    "conv": dict(image_size=(8, 12), patch_size=4, embed_dim=16),
+    "conv, own widths": dict(image_size=8, patch_size=2, embed_dim=8, stem_channels=(5, 3)),
+    "overlap": dict(image_size=(16, 8), patch_size=4, embed_dim=6, stem="overlap"),
+    "cct": dict(image_size=(16, 24), patch_size=8, embed_dim=8, stem="cct", in_channels=1),
+    "residual": dict(image_size=(16, 24), patch_size=8, embed_dim=32, stem="residual"),
+    "residual, no shortcut of its own": dict(
+        image_size=8, patch_size=2, embed_dim=8, stem="residual", stem_channels=(6, 6)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_every_intermediate_of_a_hybrid(name, page, tmp_path):
+    config = vt.baselines.HybridConfig(
+        depth=2, num_heads=2, num_classes=5, pool="mean", **STEMS[name]
+    )
+    model = settled(config)
+    open_model(page, vt.weights.save(model, tmp_path / "model.safetensors"))
+    images = torch.randn(2, config.in_channels, *config.image_size)
+    with torch.no_grad():
+        _, expected = model(images, intermediates=True)
+    for i, image in enumerate(images):
+        found = page.evaluate("x => packed(V.forward(model, floatsOf(x)).out)", numbers(image))
+        assert list(found) == list(expected)
+        for key, tensor in expected.items():
+            actual = floats(found[key]["data"], tensor.shape[1:])
+            torch.testing.assert_close(actual, tensor[i], rtol=1e-4, atol=1e-5)
+
+
+def test_a_cnn_of_unequal_sides(page, tmp_path):
+    config = vt.baselines.ResNetConfig((12, 20), in_channels=2, num_classes=3, width=5, depth=14)
+    model = settled(config)
+    open_model(page, vt.weights.save(model, tmp_path / "model.safetensors"))
+    image = torch.randn(1, 2, 12, 20)
+    found = page.evaluate("x => packed(V.forward(model, floatsOf(x)).out)", numbers(image[0]))
+    with torch.no_grad():
+        pooled, logits = model.features(image)[0], model(image)[0]
+    assert list(found) == ["pooled", "logits"]
+    torch.testing.assert_close(floats(found["pooled"]["data"]), pooled, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(floats(found["logits"]["data"]), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONAL, *STEMS])
+def test_what_a_convolutional_model_says_of_itself(name, page, tmp_path):
+    stem = {"depth": 2, "num_heads": 2, "num_classes": 5, **STEMS.get(name, {})}
+    config = vt.baselines.HybridConfig(**stem) if name in STEMS else vt.zoo.preset(name)
+    open_model(page, vt.weights.save(vt.zoo.build(config), tmp_path / "model.safetensors"))
+    said = page.evaluate("() => [model.parameters, model.macs]")
+    assert said == [vt.cost.parameters(config), vt.cost.macs(config)]
+
+
+def test_a_cnn_in_the_engine_has_no_readings(page, tmp_path):
+    path = vt.weights.save(settled(vt.zoo.preset("CIFAR-ResNet-Nano")), tmp_path / "model")
+    found = page.evaluate(
+        """async (file) => {
+          const engine = await V.openEngine({ source });
+          const { tensors, config, ...said } = await engine.load(bytesOf(file).buffer);
+          const { lens, rollout, out } = await engine.run({ pixels: new Float32Array(3072) });
+          engine.close();
+          return [Object.keys(said), config.grid_size, lens, rollout, Object.keys(out)];
+        }""",
+        b64(path.read_bytes()),
+    )
+    assert found[0] == ["metadata", "classes", "parameters", "macs", "mean", "std"]
+    assert found[1:] == [[8, 8], [], [], ["pooled", "logits"]]
+
+
 CONFIGS = {
     "class token": dict(image_size=8, patch_size=4, embed_dim=12, num_heads=3),
     "no positions": dict(image_size=8, patch_size=2, embed_dim=8, num_heads=2, position="none"),
@@ -419,7 +522,7 @@ HOSTILE = {
     "prototype in the metadata": (two(metadata={"__proto__": "x"}), "__proto__"),
     "constructor": (raw(b'{"constructor": 1}'), "constructor"),
     "entry is null": (raw(b'{"a": null}'), 'tensor "a" is not described'),
-    "wrong dtype": (safetensors({"a": ("I64", [1])}, bytes(8)), 'dtype="I64"'),
+    "wrong dtype": (safetensors({"a": ("F64", [1])}, bytes(8)), 'dtype="F64"'),
     "dtype of a prototype": (two(a={"dtype": "toString"}), 'dtype="toString"'),
     "shape with null": (two(a={"shape": [None]}), "shape=[null]"),
     "negative shape": (two(a={"shape": [-1, -2]}), "shape=[-1,-2]"),
@@ -469,7 +572,7 @@ def test_a_file_over_the_limit_is_refused(page):
 
 
 BAD_CONFIGS = {
-    "kind": ("hybrid", "this page runs plain ViTs"),
+    "kind": ("paper-hybrid", 'kind="paper-hybrid": this page runs ViTs'),
     "image_size": ([0, 32], "image_size=[0,32] must be a pair"),
     "patch_size": ([4, 5], "must be divisible by patch_size=[4,5]"),
     "embed_dim": (66, "must be divisible by num_heads=4"),
@@ -524,11 +627,46 @@ def test_tensors_that_do_not_fit_are_refused(page, nano):
     assert "one run would keep" in error(page, call, b64(file))
 
 
-def test_hybrids_and_resnets_are_refused(page, tmp_path):
-    for name in ("CIFAR-Hybrid-Tiny", "CIFAR-ResNet-Tiny"):
-        path = vt.weights.save(vt.zoo.build(vt.zoo.preset(name)), tmp_path / name)
-        message = error(page, "V.modelFromFile(bytesOf(given).buffer)", b64(path.read_bytes()))
-        assert "this page runs plain ViTs" in message
+BAD_HYBRIDS = {
+    "kind": ("vit", '"stem" is not a field of a ViT'),
+    "stem": ("toString", 'stem="toString" must be one of'),
+    "stem_channels": ([16, 32], "stem_channels=[16,32]: this stem wants 4 positive integers"),
+    "patch_size": ([8, 4], "patch_size=[8,4] must be square and a power of 2"),
+    "image_size": ([32, 16], "pos_embed has shape [1,16,64], the model wants [1,8,64]"),
+    "width": (7, '"width" is not a field of a ViT'),
+}
+BAD_CNNS = {
+    "kind": ("hybrid", '"width" is not a field of a ViT'),
+    "image_size": ([30, 32], "image_size=[30,32] must be divisible by 4"),
+    "depth": (10, "depth=10 must be 8, 14, 20"),
+    "width": (0, "width=0 must be a positive integer"),
+    "num_classes": (11, "fc.weight has shape [10,28], the model wants [11,28]"),
+    "patch_size": ([4, 4], '"patch_size" is not a field of a CNN'),
+}
+BAD_ONES = {
+    **{("CIFAR-Hybrid-Nano", field): bad for field, bad in BAD_HYBRIDS.items()},
+    **{("CIFAR-ResNet-Nano", field): bad for field, bad in BAD_CNNS.items()},
+    ("CIFAR-ResNet-Nano", "depth", "huge"): (6 * 10**8 + 2, "but only 56 tensors"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ONES, ids=str)
+def test_hybrids_and_cnns_that_do_not_fit_are_refused(case, page, tmp_path):
+    value, reason = BAD_ONES[case]
+    path = vt.weights.save(vt.zoo.build(vt.zoo.preset(case[0])), tmp_path / "model")
+    file = rewritten(path, config={case[1]: value})
+    assert reason in error(page, "V.modelFromFile(bytesOf(given).buffer)", b64(file))
+
+
+def test_a_variance_below_zero_and_a_missing_step_count_are_refused(page, tmp_path):
+    call = "V.modelFromFile(bytesOf(given).buffer)"
+    path = vt.weights.save(vt.zoo.build(vt.zoo.preset("CIFAR-ResNet-Nano")), tmp_path / "model")
+    file = rewritten(path, tensors={"bn1.running_var": torch.full((7,), -1.0)})
+    assert "bn1.running_var holds -1: no variance" in error(page, call, b64(file))
+    file = rewritten(path, drop="bn1.num_batches_tracked")
+    assert error(page, call, b64(file)) == "the tensor bn1.num_batches_tracked is missing"
+    huge = rewritten(path, config={"image_size": [4000, 4000]})
+    assert "one run would keep" in error(page, call, b64(huge))
 
 
 # In a worker, and in slices
@@ -669,8 +807,9 @@ def test_the_page_never_freezes(options, browser, page):
     assert 0 < max(pauses) < LONGEST_PAUSE
 
 
-def test_a_run_takes_milliseconds(browser, page):
-    open_model(page, SHIPPED)
+@pytest.mark.parametrize("name", ["CIFAR-ViT-Tiny", *CONVOLUTIONAL[:2]])
+def test_a_run_takes_milliseconds(name, browser, page, tmp_path):
+    open_model(page, vt.weights.save(vt.zoo.build(vt.zoo.preset(name)), tmp_path / "model"))
     tasks = busy(
         browser,
         page,
@@ -682,7 +821,7 @@ def test_a_run_takes_milliseconds(browser, page):
         }""",
     )
     runs = sorted(tasks)[-12:]
-    print(f"CIFAR-ViT-Tiny, one picture: {runs[0]:.0f} ms, median {np.median(runs):.0f} ms")
+    print(f"{name}, one picture: {runs[0]:.0f} ms, median {np.median(runs):.0f} ms")
     assert runs[0] < 160  # 30 on a quiet core
 
 

@@ -89,7 +89,7 @@ class Visit:
 
     def stage(self, name):
         self.widget.get_by_role("button", name="Numbers").click()
-        self.widget.locator("select").select_option(name)
+        self.widget.locator(".vt-view select").select_option(name)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_a_link_to_a_state_opens_it(scheme, browser, site, site_url, model):
         visit = Visit(context, base, "#xray=2&view=numbers&stage=blocks.2.mlp&token=9&turn=1")
         visit.until("is changed")
         assert "row 2, column 2" in visit.words()
-        assert visit.widget.locator("select").input_value() == "blocks.2.mlp"
+        assert visit.widget.locator(".vt-view select").input_value() == "blocks.2.mlp"
         place = visit.widget.bounding_box()["y"]
         assert -200 < place < 200  # the page is scrolled to it
         visit.widget.get_by_role("button", name="Start the guide").click()
@@ -181,13 +181,22 @@ def test_the_links_in_the_text_lead_to_states(browser, site_url):
     with browser.new_context() as context:
         visit = Visit(context, site_url)
         links = visit.page.locator("article a[href^='#xray=']")
-        assert links.count() == 2
+        assert links.count() == 4
         links.nth(0).click()
         visit.until("one pass")
         assert visit.words().startswith("After block 5: ship")
         links.nth(1).click()
         visit.until("is changed")
         assert "In block 2, head 2" in visit.words()
+        links.nth(2).click()
+        visit.until("Beside it: ViT, 90 minutes")
+        heads = visit.widget.locator(".vt-columns thead th").all_inner_texts()
+        assert [text.strip() for text in heads] == ["class", "ViT, 20 minutes", "ViT, 90 minutes"]
+        links.nth(3).click()
+        visit.until("drawn ship: ")
+        assert visit.widget.get_by_label("Temperature").get_attribute("aria-valuetext") == "4.00"
+        own = [u for u in visit.requests if u.startswith((site_url, "data:", "blob:"))]
+        assert own == visit.requests and visit.problems == []
 
 
 def test_from_a_file_too(browser, site, model):
@@ -294,7 +303,7 @@ def test_every_stage_shows_its_numbers(visit, model):
     visit.stage("blocks.0.attn.q")
     visit.slide("Token", "20")
     visit.slide("Head", "2")
-    names = visit.widget.locator("option").evaluate_all("(all) => all.map((o) => o.value)")
+    names = visit.widget.locator(".vt-view option").evaluate_all("(all) => all.map((o) => o.value)")
     assert names == ["picture", *(n for n in out)]
     for name in names[1:]:
         visit.stage(name)
@@ -350,15 +359,14 @@ def test_another_model_runs(visit, tmp_path):
     assert "class token" in visit.words()
 
 
-def test_files_that_are_no_model_are_refused(visit, tmp_path):
-    hybrid = vt.zoo.build(vt.zoo.preset("CIFAR-Hybrid-Nano"))
-    path = vt.weights.save(hybrid, tmp_path / "hybrid.safetensors")
-    visit.refused("Your own model", "plain ViT", "hybrid.safetensors", path.read_bytes())
+def test_files_that_are_no_model_are_refused(visit):
+    weights = vt.widgets.xray.weights_file(NAME).read_bytes()
+    unknown = weights.replace(b'\\"vit\\"', b'\\"bit\\"')  # another kind of model
+    visit.refused("Your own model", "this page runs ViTs", "unknown.safetensors", unknown)
     header = json.dumps({"__metadata__": {"format": "other"}}).encode()
     other = len(header).to_bytes(8, "little") + header
     visit.refused("Your own model", "not written by vit_teach", "other.safetensors", other)
     visit.refused("Your own model", "no safetensors file", "cut.safetensors", b"123456789")
-    weights = vt.widgets.xray.weights_file(NAME).read_bytes()
     visit.give("Your own model", f"{NAME}.safetensors", weights)
     visit.until("810,890 parameters")
     visit.until("one pass")

@@ -3,8 +3,9 @@
 // come at the first touch: from Python in Jupyter, from scripts beside the host on the site.
 //
 // `state` is what all functions share: the widget's model and samples, the engine and what it says
-// of its ViT (`about`), the run that is shown and the one `before` the picture was changed, what the
-// reader looks at (view, stage, block, head, token, hover), and `parts`, the elements that change.
+// of its model (`about`), the run that is shown and the one `before` the picture was changed, a
+// `second` model and a `kept` answer to compare with, what the reader looks at (view, stage, block,
+// head, token, hover, heat), and `parts`, the elements that change.
 
 const INVITE =
   "A Vision Transformer says what is in a picture. Point at a patch and see where it looks, " +
@@ -77,7 +78,9 @@ function update(state) {
   if (!run) return;
   showPicture(state);
   showAnswers(state);
-  SHOW[state.view](state);
+  const hasView = state.view === "numbers" || !isCnn(state);
+  if (hasView) SHOW[state.view](state);
+  else parts.view.replaceChildren(make("p", {}, NO_ATTENTION));
 }
 
 function showFlow(state) {
@@ -97,7 +100,7 @@ function showFlow(state) {
 // What the chosen view lays over the picture, a share for each patch; null: nothing.
 function shadeOf(state) {
   const { view, block, head, parts } = state;
-  if (!parts.lit.input.checked || view === "numbers") return null;
+  if (!parts.lit.input.checked || view === "numbers" || isCnn(state)) return null;
   if (view === "heads") return attentionRow(state, block, head).subarray(prefix(state));
   const map = lensMap(state, block + 1, lensClass(state));
   return map && [...map, 1]; // the last one sets the scale: 100 %
@@ -107,9 +110,8 @@ function showPicture(state) {
   const { about, run, parts, view, block, head } = state;
   const { image_size: size, patch_size: patch, grid_size: grid } = about.config;
   const [height, width] = size;
-  const plane = height * width;
   const { seen, veil, ring, cover, caption } = parts.picture;
-  paint(seen, size, (i) => [0, plane, 2 * plane].map((c) => run.bytes[c + i]));
+  paintPicture(seen, size, run.bytes);
   seen.setAttribute("aria-label", `The picture, ${width} × ${height} pixels`);
   const shares = shadeOf(state);
   veil.hidden = !shares;
@@ -127,30 +129,49 @@ function showPicture(state) {
   caption.textContent = shares || view === "numbers" ? names[view] : "";
 }
 
-// The classes to list: by what they had before the picture was changed, and what leads now.
-function listed(now, before) {
-  const rows = [...new Set([...order(before, 10), ...order(now, 2)])];
-  return rows.sort((a, b) => before[b] - before[a]);
+// The classes to list: by what they had before the picture was changed, and what leads anywhere now.
+function listed(columns) {
+  const [{ then }] = columns;
+  const rows = [...order(then, 10), ...columns.flatMap(({ now }) => order(now, 2))];
+  return [...new Set(rows)].sort((a, b) => then[b] - then[a]);
 }
 
-function showAnswers({ about: { classes }, run, before, parts }) {
-  const changed = run !== before;
+function barsOf({ now, then, changed }, k) {
   const bar = (share, kind) =>
     make("span", { class: kind, style: `width:${(100 * share).toFixed(1)}%` });
-  const rows = listed(run.probabilities, before.probabilities).map((k) => {
-    const [now, then] = [run.probabilities[k], before.probabilities[k]];
-    const bars = make("td", {}, bar(now, "vt-bar"));
-    if (changed) bars.append(bar(then, "vt-bar vt-then"));
-    const cells = [percent(now), changed ? percent(then) : run.logits[k].toFixed(2)];
-    return tableRow({}, classes[k], bars, ...cells.map((cell) => make("td", {}, cell)));
-  });
-  const table = make("table", { class: "vt-table vt-answers" });
-  const titles = ["class", "", "probability", changed ? "before" : "score"];
-  const [best, was] = [run, before].map(({ probabilities }) => classes[order(probabilities, 1)[0]]);
-  const sure = percent(run.probabilities[order(run.probabilities, 1)[0]]);
-  parts.verdict.textContent = `The model says: ${best}, ${sure}`;
+  return [bar(now[k], "vt-bar"), ...(changed ? [bar(then[k], "vt-bar vt-then")] : [])];
+}
+
+// The answer of one model: bars, then numbers. Of several: a column of bars for each.
+function answerTable(state, columns) {
+  const { classes } = state.about;
+  const [own, ...rest] = columns;
+  const { now, then, logits, changed } = own;
+  const cells = rest.length
+    ? (k) => columns.map((column) => [...barsOf(column, k), percent(column.now[k])])
+    : (k) => [barsOf(own, k), percent(now[k]), changed ? percent(then[k]) : logits[k].toFixed(2)];
+  const rows = listed(columns).map((k) =>
+    tableRow({}, classes[k], ...cells(k).map((cell) => make("td", {}, ...[cell].flat()))),
+  );
+  const alone = ["", "probability", changed ? "before" : "score"];
+  const titles = rest.length ? columns.map((column) => columnTitle(state, column)) : alone;
+  const kind = rest.length ? "vt-table vt-answers vt-columns" : "vt-table vt-answers";
+  const [best, was] = [now, then].map((shares) => classes[order(shares, 1)[0]]);
   const caption = `It is: ${best}${changed ? ` (before: ${was})` : ""}`;
-  parts.answers.replaceChildren(fillTable(table, titles, rows, caption));
+  return fillTable(make("table", { class: kind }), ["class", ...titles], rows, caption);
+}
+
+function showAnswers(state) {
+  const { about, parts, second } = state;
+  const columns = columnsOf(state);
+  const lines = columns.slice(0, second?.run ? 2 : 1).map(({ title, now }, i) => {
+    const [best] = order(now, 1);
+    const who = i || second ? `${title} says` : "The model says";
+    return make("span", {}, `${who}: ${about.classes[best]}, ${percent(now[best])}`);
+  });
+  parts.verdict.replaceChildren(...lines);
+  parts.answers.replaceChildren(answerTable(state, columns));
+  showCompare(state, columns);
 }
 
 // --- Building ------------------------------------------------------------------------------------
@@ -196,6 +217,7 @@ const OUTPUT_STAGES = { pooled: "Pooled", logits: "Scores" };
 // The whole model as one line, from the picture to the scores: press a part to look into it.
 function buildFlow(state) {
   const stages = [];
+  const isThere = ([name]) => state.titles.some(([stage]) => stage === name);
   const stageButton = ([name, title]) => {
     const look = { view: "numbers", stage: name };
     const button = furnish(
@@ -205,7 +227,7 @@ function buildFlow(state) {
     stages.push([name, button]);
     return button;
   };
-  const blocks = Array.from({ length: state.about.config.depth }, (_, i) => {
+  const blocks = Array.from({ length: blocksIn(state.about.config) }, (_, i) => {
     const button = makeButton(i + 1, () => choose(state, { block: i }));
     return furnish(button, { class: "vt-block", "aria-label": `Block ${i + 1}` });
   });
@@ -213,8 +235,8 @@ function buildFlow(state) {
   const box = make(
     "div",
     { class: "vt-way", role: "group", "aria-label": "The way through the model" },
-    ...Object.entries(INPUT_STAGES).map(stageButton),
-    make("div", strip, "Block", ...blocks),
+    ...Object.entries(INPUT_STAGES).filter(isThere).map(stageButton),
+    ...(blocks.length ? [make("div", strip, "Block", ...blocks)] : []),
     ...Object.entries(OUTPUT_STAGES).map(stageButton),
   );
   return { box, stages, blocks };
@@ -223,7 +245,7 @@ function buildFlow(state) {
 // After another model came: what is laid out by its sizes.
 function adopt(state) {
   const { parts, about } = state;
-  state.titles = stageList(about.config.depth);
+  state.titles = stageList(about.config);
   const flow = buildFlow(state);
   parts.flow.box.replaceWith(flow.box);
   Object.assign(parts, { flow, grid: null, figures: null });
@@ -261,6 +283,7 @@ function build(state, el) {
   const lit = tickBox("dark where it does not count", () => update(state));
   lit.input.checked = true;
   const answers = make("div", { class: "vt-scroll" });
+  const compare = buildCompare(state);
   const guide = buildGuide(state);
   const edits = buildEdit(state);
   const flow = buildFlow(state);
@@ -278,14 +301,14 @@ function build(state, el) {
     { class: "vt-board" },
     make("div", {}, verdict, picture.box, picture.caption, lit.box),
     make("div", {}, make("div", views, ...Object.values(tabs)), view),
-    titled("What it says", answers),
+    titled("What it says", answers, compare.box),
     edits.box,
   );
   const note = make("p", { class: "vt-note" }, NOTE);
   const inside = [guide.box, pictures, flow.box, board, status, rest, note];
   const frame = mount(el, "ViT X-ray", ...inside);
   dropZone(frame, (file) => takeFile(state, file));
-  const shown = { picture, verdict, lit, answers, guide, edits, flow, tabs, view };
+  const shown = { picture, verdict, lit, answers, compare, guide, edits, flow, tabs, view };
   return { frame, opener, tiles, status, ...shown };
 }
 
@@ -322,9 +345,12 @@ function render({ model, el }) {
     hover: null,
     shownClass: null,
     step: null,
+    heat: 0,
+    second: null,
+    kept: null,
   };
   const changes = { edit: PLAIN, undo: [], slid: null, brush: false };
-  const titles = stageList(about.config.depth);
+  const titles = stageList(about.config);
   const shown = { about, run, before: run, last, titles, block: opening.block, head: opening.head };
   const state = { model, samples, ...shown, ...look, ...changes, busy: Promise.resolve() };
   state.parts = build(state, el);
@@ -343,6 +369,7 @@ function render({ model, el }) {
     removeEventListener("hashchange", onHash);
     ended();
     state.engine?.close();
+    dropSecond(state);
   };
 }
 

@@ -5,7 +5,6 @@ The page ViT X-ray.
 
 import base64
 import io
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..arguments import explained
+from ..baselines.resnet import ResNetConfig
 from ..cost import macs, parameters
 from ..data.imageset import normalise
 from ..data.pictures import fit, photograph
@@ -24,6 +24,7 @@ from ..vit.model import VisionTransformer, ViTConfig
 from ..vit.patches import to_pair
 from ..weights import normalisation_of
 from ..weights.files import load, read_metadata
+from ..zoo import config_to_dict
 from .attention_explorer import quantise
 from .shared.base import FOLDER, BookWidget, data_uri, red_blue, require
 
@@ -31,7 +32,19 @@ LIMIT = 4_000_000  # bytes of weights that a page may load
 SIDE = 96  # pixels of a sample
 OPENS_WITH = (1, 1)  # block and head, from 0
 Colour = tuple[int, int, int]
-ENGINE = ("files", "vit", "readings", "resize", "edit", "decode", "worker")  # in this order
+RUNS = ("ViTConfig", "HybridConfig", "ResNetConfig")  # the kinds of model that the engine runs
+# The book's models that a reader may put side by side, and what to call them.
+TITLES = {
+    "cifar-vit-20min": "ViT, 20 minutes",
+    "cifar-vit-90min": "ViT, 90 minutes",
+    "cifar-hybrid": "Hybrid",
+    "cifar-cnn": "CNN",
+}
+# The engine's parts, in this order.
+ENGINE = (
+    "files", "layers", "models", "arithmetic", "convolution", "vit", "forward",
+    "readings", "resize", "edit", "decode", "worker",
+)  # fmt: skip
 
 
 def engine_source() -> str:
@@ -46,8 +59,8 @@ def engine_source() -> str:
 def weights_file(name: str) -> Path:
     """The path of one of the book's own trained models.
 
-    Raises ``ValueError`` if there is none of this name, it is no plain ViT, or it is larger than
-    4 MB.
+    Raises ``ValueError`` if there is none of this name, the page does not run models of its kind,
+    or it is larger than 4 MB.
 
     >>> weights_file("cifar-vit-20min").suffix
     '.safetensors'
@@ -58,8 +71,23 @@ def weights_file(name: str) -> Path:
     size = path.stat().st_size
     require(size <= LIMIT, "name", name, f"has {size} bytes of weights, more than {LIMIT}")
     kind = type(read_metadata(path)["config"]).__name__
-    require(kind == "ViTConfig", "name", name, f"is a {kind}; the page runs plain ViTs")
+    require(kind in RUNS, "name", name, f"is a {kind}; the page runs {', '.join(RUNS)}")
     return path
+
+
+def models() -> list[dict[str, str]]:
+    """The book's models that the page offers side by side: those of whom there are weights.
+
+    Returns dictionaries with the name of the file and what to call the model.
+
+    >>> models()[0]
+    {'name': 'cifar-vit-20min', 'title': 'ViT, 20 minutes'}
+    """
+    return [
+        {"name": name, "title": title}
+        for name, title in TITLES.items()
+        if (WEIGHTS / f"{name}.safetensors").is_file()
+    ]
 
 
 def site_files() -> dict[str, str]:
@@ -75,7 +103,7 @@ def site_files() -> dict[str, str]:
         try:
             weights_file(path.stem)
         except ValueError:
-            continue  # too large, or a hybrid: not for a page
+            continue  # too large, or the paper's hybrid: not for a page
         files[path.stem] = base64.b64encode(path.read_bytes()).decode()
     return files
 
@@ -143,7 +171,7 @@ def _packed(picture: Any) -> str:
 def _sizes(config: ViTConfig) -> dict[str, Any]:
     """A configuration as the engine tells it: with the sizes that follow from it."""
     sizes = ("grid_size", "num_patches", "num_tokens", "head_dim", "mlp_dim")
-    return {**asdict(config), **{name: getattr(config, name) for name in sizes}}
+    return {**config_to_dict(config), **{name: getattr(config, name) for name in sizes}}
 
 
 def _lens(model: VisionTransformer, out: dict[str, Tensor]) -> Tensor:
@@ -171,7 +199,7 @@ def answer(path: Path, source: str, block: int, head: int) -> dict[str, Any]:
     'airplane'
     """
     model = load(path).eval()
-    assert isinstance(model, VisionTransformer)  # weights_file lets no other through
+    assert isinstance(model, VisionTransformer)  # the X-ray opens with no other
     config, metadata = model.config, read_metadata(path)
     mean, std = normalisation_of(model)
     picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")
@@ -201,10 +229,11 @@ def answer(path: Path, source: str, block: int, head: int) -> dict[str, Any]:
 class XRay(BookWidget):
     """The book's own ViT at work: from a picture to class probabilities, stage by stage.
 
-    ``name`` is one of the book's trained models (data/weights). The widget opens with the model's
-    answer for the first sample, worked out here. In Jupyter the weights come with the widget; on a
-    page of the site they are fetched at the first touch. Raises ``ValueError`` for a model that
-    does not exist or is too large.
+    ``name`` is one of the book's trained models (data/weights), a ViT or a hybrid. The widget opens
+    with the model's answer for the first sample, worked out here. In Jupyter the weights come with
+    the widget; on a page of the site they are fetched at the first touch. Another of the book's
+    models (:func:`models`) can stand beside it: its weights come when the reader chooses it. Raises
+    ``ValueError`` for a model that does not exist, is too large or is a CNN.
 
     >>> XRay("cifar-vit-20min").size < 4_000_000
     True
@@ -214,6 +243,7 @@ class XRay(BookWidget):
     name = traitlets.Unicode().tag(sync=True)
     size = traitlets.Int().tag(sync=True)
     samples = traitlets.List(traitlets.Dict()).tag(sync=True)
+    models = traitlets.List(traitlets.Dict()).tag(sync=True)
     opening = traitlets.Dict().tag(sync=True)
     engine = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
@@ -222,26 +252,35 @@ class XRay(BookWidget):
     def __init__(self, name: str = "cifar-vit-20min", **settings: Any) -> None:
         path = weights_file(name)
         self._about = read_metadata(path)
+        is_cnn = isinstance(self._about["config"], ResNetConfig)
+        require(not is_cnn, "name", name, "is a CNN: it has no attention to open with")
         pictures = samples()
         super().__init__(
             name=name,
             size=path.stat().st_size,
             samples=pictures,
+            models=models(),
             opening=answer(path, pictures[0]["source"], *OPENS_WITH),
             engine=engine_source(),
             weights=path.read_bytes(),
             **settings,
         )
+        self.on_msg(self._give_weights)
+
+    def _give_weights(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        """Answer the script's question for another model's weights."""
+        name = message.get("weights") if isinstance(message, dict) else None
+        if name in [model["name"] for model in self.models]:
+            self.send({"weights": name}, [weights_file(name).read_bytes()])
 
     def static_state(self) -> dict[str, Any]:
         """What the page needs at once: engine and weights come later, from scripts of their own."""
         state = super().static_state()
-        return {key: state[key] for key in ("name", "size", "samples", "opening")}
+        return {key: state[key] for key in ("name", "size", "samples", "models", "opening")}
 
     def files(self) -> dict[str, str]:
-        return {
-            name: text for name, text in site_files().items() if name in ("vit_engine", self.name)
-        }
+        wanted = {"vit_engine", self.name, *(model["name"] for model in self.models)}
+        return {name: text for name, text in site_files().items() if name in wanted}
 
     def _shown(self) -> tuple[Tensor, Tensor]:
         """The picture (3, H, W), uint8, and the maps (L, H + 1, N) that the page opens with."""

@@ -30,14 +30,18 @@ function setEdit(state, wanted) {
 
 async function runEdited(state) {
   await ready(state);
-  const { engine, about, before, tools } = state;
+  const { engine, about, before, second, tools } = state;
   const began = performance.now();
-  if (isPlain(state.edit)) state.run = before;
-  else {
+  if (isPlain(state.edit)) {
+    state.run = before;
+    if (second) second.run = second.before;
+  } else {
     const bytes = tools.edited(before.bytes, about, state.edit);
-    const run = await engine.run({ pixels: tools.normalise(bytes, about) });
+    const pixels = tools.normalise(bytes, about);
+    const [run, beside] = await Promise.all([engine.run({ pixels }), askSecond(state, bytes)]);
     const { width, height } = before;
     state.run = { ...run, bytes, width, height };
+    if (beside) second.run = beside;
   }
   update(state);
   const took = Math.round(performance.now() - began);

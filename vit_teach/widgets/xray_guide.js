@@ -7,15 +7,17 @@ const GUIDE = [
   {
     title: "What a patch is",
     look: () => ({ view: "numbers", stage: "picture" }),
-    text: ({ num_patches: N, patch_size: [h, w], in_channels: C }) =>
+    text: ({ kind, num_patches: N, patch_size: [h, w], in_channels: C }) =>
       `The picture is cut into ${N} patches of ${h} × ${w} pixels. Point at one: the ` +
-      `${C * h * w} numbers listed below are all that the model gets from there.`,
+      `${C * h * w} numbers listed below are all that the model gets from there` +
+      (kind === "hybrid" ? ", though its convolutions look over the edges." : "."),
   },
   {
     title: "Tokens and positions",
     look: () => ({ view: "numbers", stage: "tokens" }),
-    text: ({ embed_dim: D, position }) =>
-      `A matrix has made a token of each patch: a row of ${D} numbers` +
+    text: ({ kind, embed_dim: D, position }) =>
+      `${kind === "hybrid" ? "A few convolutions have" : "A matrix has"} made a token of each ` +
+      `patch: a row of ${D} numbers` +
       (position === "none" ? ". " : ", with another row added that says where the patch lies. ") +
       "Press a row of the colours and see the ring move to its patch.",
   },
@@ -96,8 +98,9 @@ function buildGuide(state) {
 }
 
 function showGuide(state) {
-  const { back, next, words } = state.parts.guide;
+  const { box, back, next, words } = state.parts.guide;
   const { step, about } = state;
+  box.hidden = isCnn(state); // its steps are those of a ViT
   back.hidden = step === null;
   allow(back, step !== 0);
   allow(next, step !== GUIDE.length - 1);
@@ -125,6 +128,8 @@ function hashOf(state) {
   shown.set("token", token);
   if (view === "numbers") shown.set("stage", stage);
   if (state.shownClass !== null) shown.set("class", about.classes[state.shownClass]);
+  if (state.heat) shown.set("temperature", temperatureOf(state.heat).toFixed(2));
+  if (state.second) shown.set("beside", state.second.name);
   for (const [name, value] of Object.entries(changes)) {
     if (name === "cover" ? value.length : value) shown.set(name, [value].flat().join("."));
   }
@@ -153,16 +158,22 @@ function editFrom(asked, { image_size: size, num_patches: N }) {
   return { ...found, cover: [...new Set(patches)].filter((patch) => patch !== undefined) };
 }
 
-// What a link asks for: { sample, look, edit }, or null if it is no link to an X-ray.
+// The step of the temperature's slider that a link names; 0 for none.
+function heatFrom(text) {
+  const heat = Math.round(4 * Math.log2(Number(text)));
+  return Math.abs(heat) <= HOTTEST ? heat : 0;
+}
+
+// What a link asks for: { sample, look, edit, beside }, or null if it is no link to an X-ray.
 function readHash(state, hash) {
   if (!hash.startsWith("#xray=")) return null;
   const asked = new URLSearchParams(hash.slice(1));
   const { config, classes } = state.about;
-  const step = wholeFrom(asked.get("step"), 1, GUIDE.length);
+  const step = isCnn(state) ? undefined : wholeFrom(asked.get("step"), 1, GUIDE.length);
   const rolls = asked.get("head") === "rollout";
   const wanted = {
     view: Object.hasOwn(VIEWS, asked.get("view")) ? asked.get("view") : undefined,
-    block: wholeFrom(asked.get("block"), 1, config.depth) - 1,
+    block: wholeFrom(asked.get("block"), 1, blocksIn(config)) - 1,
     head: rolls ? config.num_heads : wholeFrom(asked.get("head"), 1, config.num_heads) - 1,
     token: wholeFrom(asked.get("token"), 0, config.num_tokens - 1),
     stage: state.titles.find(([name]) => name === asked.get("stage"))?.[0],
@@ -173,7 +184,10 @@ function readHash(state, hash) {
   const given = Object.entries(wanted).filter(isGiven);
   const look = step ? { ...GUIDE[step - 1].look(config), step: step - 1 } : {};
   const sample = (wholeFrom(asked.get("xray"), 1, state.samples.length) ?? 1) - 1;
-  return { sample, look: { ...look, ...Object.fromEntries(given) }, edit: editFrom(asked, config) };
+  Object.assign(look, Object.fromEntries(given), { heat: heatFrom(asked.get("temperature")) });
+  const { name: beside = null } =
+    state.model.get("models").find(({ name }) => name === asked.get("beside")) ?? {};
+  return { sample, look, edit: editFrom(asked, config), beside };
 }
 
 // Opens what the address asks for, if it does.
@@ -184,17 +198,19 @@ function followLink(state) {
   choose(state, wanted.look);
   takeSample(state, state.samples[wanted.sample]);
   queue(state, "the link", () => isPlain(wanted.edit) || edit(state, wanted.edit));
+  chooseSecond(state, wanted.beside);
   state.parts.frame.scrollIntoView();
 }
 
 async function copyLink(state) {
   setAddress(hashOf(state));
   const own = state.last.sample === null ? " Your own picture is not in it." : "";
+  const kept = state.kept ? " The kept answer is not in it." : "";
   const where = "The link to what you see stands in the address bar";
   try {
     await navigator.clipboard.writeText(location.href);
-    say(state, `${where}, and is copied.${own}`);
+    say(state, `${where}, and is copied.${own}${kept}`);
   } catch {
-    say(state, `${where}.${own}`);
+    say(state, `${where}.${own}${kept}`);
   }
 }

@@ -16,10 +16,10 @@ function stageChoice(list, onchange) {
 const inBlock = (stage, i) =>
   stage.startsWith("blocks.") ? stage.replace(/\d+/, i) : `blocks.${i}.attn.weights`;
 
-const headOf = ({ about, head }) => Math.min(head, about.config.num_heads - 1);
+const headOf = ({ about, head }) => Math.min(head, (about.config.num_heads ?? 1) - 1);
 
 function buildNumbers(state) {
-  const { num_tokens: T, num_heads: H } = state.about.config;
+  const { num_tokens: T, num_heads: H = 1 } = state.about.config;
   const step = { min: 0, step: 1 };
   const pick = (token) => choose(state, { token });
   const tokens = slider("Token", { ...step, max: T - 1 }, (t) => tokenName(state, t), pick);

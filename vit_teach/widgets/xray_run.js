@@ -11,10 +11,26 @@ async function loadEngine(model) {
   }
 }
 
-async function bookWeights(model) {
-  const { byteLength, byteOffset, buffer } = model.get("weights") ?? {};
-  if (byteLength) return buffer.slice(byteOffset, byteOffset + byteLength);
-  return globalThis.VitWidgets.fetch(model.get("name")); // in base 64
+// Python's answer to a question for the weights of one of the book's models.
+const askPython = (model, name) =>
+  new Promise((resolve) => {
+    const take = (message, [data]) => {
+      if (message.weights !== name) return;
+      model.off("msg:custom", take);
+      resolve(data);
+    };
+    model.on("msg:custom", take);
+    model.send({ weights: name });
+  });
+
+// The weights of one of the book's models: from the site in base 64; in Jupyter those of the first
+// came with the widget.
+async function bookWeights(model, name = model.get("name")) {
+  if (globalThis.VitWidgets) return globalThis.VitWidgets.fetch(name);
+  const isFirst = name === model.get("name");
+  const found = isFirst ? model.get("weights") : await askPython(model, name);
+  const { byteLength, byteOffset, buffer } = found;
+  return buffer.slice(byteOffset, byteOffset + byteLength);
 }
 
 const say = (state, text) => (state.parts.status.textContent = text);
@@ -59,7 +75,9 @@ async function load(state, file, name) {
   say(state, `${state.title}.`);
   state.parts.opener.hidden = true;
   if (isFirst && name === state.model.get("name")) return; // the one the page opened with
+  const old = state.about;
   Object.assign(state, { about, run: null, edit: PLAIN, undo: [] });
+  dropMisfits(state, old);
   adopt(state);
 }
 
@@ -96,6 +114,8 @@ async function show(state, source, title, old) {
   };
   state.run = await engine.run(source, tell);
   state.before = state.run;
+  const beside = await askSecond(state, state.run.bytes);
+  if (beside) Object.assign(state.second, { run: beside, before: beside });
   const pass = Math.round(state.run.pass);
   const rest = Math.round(performance.now() - began - pass);
   const { width, height } = state.run;

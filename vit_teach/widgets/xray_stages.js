@@ -11,19 +11,23 @@ const IN_BLOCK = [
 ];
 
 // The stages of a run in order: [name of the tensor, what to call it, its group].
-function stageList(depth) {
-  const blocks = Array.from({ length: depth }, (_, i) =>
+function stageList(config) {
+  const blocks = Array.from({ length: blocksIn(config) }, (_, i) =>
     IN_BLOCK.map(([part, title]) => {
       const group = `Block ${i + 1}`;
       return [`blocks.${i}${part}`, `${group} · ${title}`, group];
     }),
   );
-  return [
-    ["picture", "The picture, as the model reads it", "Input"],
-    ["patch_embed", "Patch vectors: each patch projected", "Input"],
+  const how = config.kind === "hybrid" ? "what the convolutions give" : "each patch projected";
+  const ofTokens = [
+    ["patch_embed", `Patch vectors: ${how}`, "Input"],
     ["tokens", "Tokens: with class token and positions", "Input"],
     ...blocks.flat(),
     ["norm", "Tokens, normalised", "Output"],
+  ];
+  return [
+    ["picture", "The picture, as the model reads it", "Input"],
+    ...(blocks.length ? ofTokens : []),
     ["pooled", "The vector of the picture", "Output"],
     ["logits", "Scores of the classes", "Output"],
   ];

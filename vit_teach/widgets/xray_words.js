@@ -9,6 +9,16 @@ const short = (number) => (isTiny(number) ? number.toExponential(1) : number.toF
 const order = (values, most) =>
   [...values.keys()].sort((a, b) => values[b] - values[a]).slice(0, most);
 
+// A CNN has no blocks of an encoder, and no tokens; what reads it for a ViT finds none.
+const isCnn = ({ about: { config } }) => config.kind === "resnet";
+const blocksIn = ({ kind, depth }) => (kind === "resnet" ? 0 : depth);
+const NO_ATTENTION =
+  "A CNN has no attention to show: each of its layers looks through the same small windows " +
+  "everywhere, whatever the picture, and no patch asks another.";
+const HEAT_NOTE =
+  "The temperature divides the scores before softmax: below 1 the best class gains, above 1 the bars " +
+  "draw level. The scores, their order and all that the model sees stay as they are.";
+
 // Scores to shares that sum to 1.
 function softmax(scores) {
   const most = scores.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -37,6 +47,12 @@ function tokenName(state, token) {
 }
 const whose = (state, token) =>
   place(state, token) ? `the patch in ${tokenName(state, token)}` : "the class token";
+
+// A picture's bytes (3, H, W), on a canvas.
+function paintPicture(canvas, [height, width], bytes) {
+  const plane = height * width;
+  paint(canvas, [height, width], (i) => [0, plane, 2 * plane].map((c) => bytes[c + i]));
+}
 
 // A button that can do nothing now; it keeps the focus, which the attribute "disabled" would take.
 const allow = (button, can) => button.setAttribute("aria-disabled", String(!can));

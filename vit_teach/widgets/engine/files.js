@@ -1,22 +1,20 @@
 /* Reading a weight file: the first part of the engine behind the ViT X-ray.
 
-   The engine is seven texts, joined in this order to one ES module (so that it can come from a Blob,
-   as modules do on a page opened from disk): files.js reads weight files, vit.js is the model,
+   The engine is twelve texts, joined in this order to one ES module (so that it can come from a Blob,
+   as modules do on a page opened from disk): files.js reads files of numbers, layers.js lists the
+   convolutions of a model, models.js finds the model in a file, arithmetic.js multiplies,
+   convolution.js runs the CNN and a hybrid's stem, vit.js the ViT, forward.js either of them,
    readings.js reads more off a run, resize.js prepares pictures, edit.js changes them, decode.js
    reads their files, worker.js runs it all beside the page. No library, no request.
 
-   This part reads the safetensors files that vit_teach.checkpoints.save writes. A file may come
-   from anybody, so nothing in it is believed before it is checked:
+   This part reads the safetensors files that vit_teach.weights.save writes. A file may come from
+   anybody, so nothing in it is believed before it is checked.
 
-     const model = modelFromFile(arrayBuffer); // throws an Error that says why not
+   Letters in all parts: C channels, H/W image, P patch, N patches, T tokens, D width, M width of the
+   MLP, h width of a head (the heads come first, as in (H, T, h)), K classes. */
 
-   Letters here and in vit.js: C channels, H/W image, P patch, N patches, T tokens, D width,
-   M width of the MLP, h width of a head (the heads come first, as in (H, T, h)), K classes. */
-
-const FORMAT = "vit_teach 1";
 const FILE_LIMIT = 400e6; // bytes: ViT-B in float32 fits
 const HEADER_LIMIT = 1e6; // bytes: ViT-L needs a twentieth of it
-const RUN_LIMIT = 256; // megabytes kept in one run
 
 function fail(message) {
   throw new Error(message);
@@ -54,8 +52,9 @@ const DECODERS = {
   F32: (bytes) => new Float32Array(bytes),
   F16: (bytes) => fromHalf(new Uint16Array(bytes)),
   BF16: (bytes) => fromBfloat16(new Uint16Array(bytes)),
+  I64: (bytes) => Float64Array.from(new BigInt64Array(bytes), Number), // BatchNorm counts its steps
 };
-const WIDTHS = { F32: 4, F16: 2, BF16: 2 }; // bytes of one number
+const WIDTHS = { F32: 4, F16: 2, BF16: 2, I64: 8 }; // bytes of one number
 
 /* float16 (1 sign, 5 exponent, 10 fraction bits) to float32: move the fields, mend the exponent. */
 function fromHalf(halves) {
@@ -127,7 +126,8 @@ function readEntry(name, entry, size) {
   const title = `tensor ${show(name)}`;
   if (!isObject(entry)) fail(`${title} is not described by an object`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (!Object.hasOwn(WIDTHS, dtype)) fail(`${title}: dtype=${show(dtype)}, not F16, BF16, F32`);
+  if (!Object.hasOwn(WIDTHS, dtype))
+    fail(`${title}: dtype=${show(dtype)}, not F16, BF16, F32, I64`);
   if (!Array.isArray(shape) || shape.length > 8 || !shape.every(isCount)) {
     fail(`${title} has shape=${show(shape)}: it must list whole numbers`);
   }
@@ -175,154 +175,8 @@ function readTensors(buffer, { entries, start }) {
 }
 
 /* A safetensors file to { tensors: Map of name -> { dtype, shape, data }, metadata }.
-   The numbers come as float32. Throws an Error that names what is wrong with the file. */
+   The numbers come as float32, whole ones as float64. Throws an Error that names what is wrong. */
 export function readSafetensors(buffer, limit = FILE_LIMIT) {
   const header = readHeader(buffer, limit);
   return { tensors: readTensors(buffer, header), metadata: header.metadata };
-}
-
-// ---------------- The model in a file ----------------
-
-const COUNTS = ["in_channels", "num_classes", "embed_dim", "depth", "num_heads"];
-const CHOICES = {
-  position: ["learned", "sincos1d", "sincos2d", "none"],
-  pool: ["cls", "mean"],
-  class_token: [true, false],
-  fc_norm: [true, false],
-};
-const FIELDS = ["kind", "image_size", "patch_size", "mlp_ratio", "dropout"].concat(
-  COUNTS,
-  Object.keys(CHOICES),
-);
-
-/* The configuration in the file's header, checked by the rules of ViTConfig, with what follows
-   from it: grid_size, num_patches, num_tokens, head_dim, mlp_dim. */
-function readConfig(text) {
-  const config = parseObject(text, "the configuration");
-  if (config.kind !== "vit") fail(`kind=${show(config.kind)}: this page runs plain ViTs ("vit")`);
-  for (const name of Object.keys(config)) {
-    // an unknown choice could change the model's meaning
-    if (!FIELDS.includes(name)) fail(`${show(name)} is not a field of a ViT's configuration`);
-  }
-  for (const name of ["image_size", "patch_size"]) {
-    const pair = config[name];
-    if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(isSize)) {
-      fail(`${name}=${show(pair)} must be a pair [height, width]`);
-    }
-  }
-  for (const name of COUNTS) {
-    if (!isSize(config[name])) fail(`${name}=${show(config[name])} must be a positive integer`);
-  }
-  for (const [name, allowed] of Object.entries(CHOICES)) {
-    const value = config[name];
-    if (!allowed.includes(value)) fail(`${name}=${show(value)} must be one of ${show(allowed)}`);
-  }
-  const { image_size: image, patch_size: patch, embed_dim: dim, num_heads: heads } = config;
-  if (image[0] % patch[0] || image[1] % patch[1]) {
-    fail(`image_size=${show(image)} must be divisible by patch_size=${show(patch)}`);
-  }
-  if (dim % heads) fail(`embed_dim=${dim} must be divisible by num_heads=${heads}`);
-  if (config.pool === "cls" && (!config.class_token || config.fc_norm)) {
-    fail('pool="cls" needs class_token=true and fc_norm=false');
-  }
-  const hidden = typeof config.mlp_ratio === "number" ? Math.trunc(dim * config.mlp_ratio) : 0;
-  if (!isSize(hidden)) fail(`mlp_ratio=${show(config.mlp_ratio)} makes no MLP`);
-  const grid = [image[0] / patch[0], image[1] / patch[1]];
-  const patches = grid[0] * grid[1];
-  return {
-    ...config,
-    grid_size: grid,
-    num_patches: patches,
-    num_tokens: patches + +config.class_token,
-    head_dim: dim / heads,
-    mlp_dim: hidden,
-  };
-}
-
-/* The names and shapes of all parameters of a model: a Map. */
-function parameterShapes(config) {
-  const { embed_dim: D, mlp_dim: M, num_tokens: T, num_classes: K } = config;
-  const shapes = new Map();
-  const layer = (name, out, ...input) => {
-    shapes.set(`${name}.weight`, [out, ...input]).set(`${name}.bias`, [out]);
-  };
-  layer("patch_embed.proj", D, config.in_channels, ...config.patch_size);
-  if (config.class_token) shapes.set("cls_token", [1, 1, D]);
-  if (config.position !== "none") shapes.set("pos_embed", [1, T, D]);
-  for (let i = 0; i < config.depth; i++) {
-    layer(`blocks.${i}.norm1`, D);
-    layer(`blocks.${i}.attn.qkv`, 3 * D, D);
-    layer(`blocks.${i}.attn.proj`, D, D);
-    layer(`blocks.${i}.norm2`, D);
-    layer(`blocks.${i}.mlp.fc1`, M, D);
-    layer(`blocks.${i}.mlp.fc2`, D, M);
-  }
-  layer(config.fc_norm ? "fc_norm" : "norm", D);
-  layer("head", K, D);
-  return shapes;
-}
-
-function checkTensors(config, tensors) {
-  // A header can claim any size. Believe the tensors before making a list of that length.
-  if (config.depth > tensors.size) fail(`depth=${config.depth}, but only ${tensors.size} tensors`);
-  const shapes = parameterShapes(config);
-  for (const [name, shape] of shapes) {
-    const found = tensors.get(name);
-    if (!found) fail(`the tensor ${name} is missing`);
-    if (!same(found.shape, shape)) {
-      fail(`${name} has shape ${show(found.shape)}, the model wants ${show(shape)}`);
-    }
-    if (!found.data.every(Number.isFinite)) fail(`${name} holds NaN or infinity`);
-  }
-  for (const name of tensors.keys()) {
-    if (!shapes.has(name)) fail(`unexpected tensor ${show(name)}: the model has none`);
-  }
-}
-
-/* What one run keeps must fit into memory: a header of a few bytes can ask for a million tokens. */
-function checkMemory(config) {
-  const { num_tokens: T, embed_dim: D, num_heads: H, mlp_dim: M, depth } = config;
-  const pixels = 2 * config.in_channels * product(config.image_size);
-  const numbers = depth * (6 * T * D + H * T * T) + T * (7 * D + M) + pixels;
-  const megabytes = Math.round((4 * numbers) / 1e6);
-  if (megabytes > RUN_LIMIT) fail(`one run would keep ${megabytes} MB, more than ${RUN_LIMIT}`);
-}
-
-function classNames(given, K) {
-  const good = Array.isArray(given) && given.length === K && given.every(isText);
-  return good ? given : Array.from({ length: K }, (_, i) => `class ${i}`);
-}
-
-/* Multiply-adds of one picture, as vit_teach.cost.macs counts them. */
-function countMacs(config) {
-  const { num_patches: N, num_tokens: T, embed_dim: D, mlp_dim: M, depth, num_classes: K } = config;
-  const block = 4 * T * D * D + 2 * T * T * D + 2 * T * D * M;
-  return N * config.in_channels * product(config.patch_size) * D + depth * block + D * K;
-}
-
-/* A file of vit_teach.checkpoints.save, as an ArrayBuffer, to a model:
-   { config, metadata, classes, parameters, macs, tensors }. */
-export function modelFromFile(buffer) {
-  const header = readHeader(buffer, FILE_LIMIT);
-  const { format, ...texts } = header.metadata;
-  if (format !== FORMAT) {
-    fail(`not written by vit_teach: format=${show(format)} must be ${show(FORMAT)}`);
-  }
-  const config = readConfig(texts.config);
-  const metadata = parseObject(texts.metadata, "the metadata");
-  const tensors = readTensors(buffer, header);
-  checkTensors(config, tensors);
-  checkMemory(config);
-  let parameters = 0;
-  for (const [name, { data }] of tensors) {
-    if (name !== "pos_embed" || config.position === "learned") parameters += data.length;
-  }
-  return {
-    config,
-    metadata,
-    classes: classNames(metadata.classes, config.num_classes),
-    parameters,
-    macs: countMacs(config),
-    tensors,
-  };
 }

@@ -1,4 +1,4 @@
-/* What can be read off a run besides the model's own numbers: the part of the engine after vit.js.
+/* What can be read off a run besides the model's own numbers: the part of the engine after forward.js.
 
    The lens applies the classifier to tokens that it was not trained on: those after each block, and
    each alone. Rollout follows attention through all blocks. Neither changes what the model says. */
@@ -58,8 +58,10 @@ function* rolloutSteps(model, out) {
   return found;
 }
 
-/* What forward gave as `out` to { lens, rollout }. */
+/* What forward gave as `out` to { lens, rollout }; both are empty for a CNN, which has neither
+   tokens nor attention. */
 function* readingSteps(model, out) {
+  if (model.config.kind === "resnet") return { lens: [], rollout: [] };
   return { lens: yield* lensSteps(model, out), rollout: yield* rolloutSteps(model, out) };
 }
 

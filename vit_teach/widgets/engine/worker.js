@@ -31,9 +31,10 @@ async function loadModel(file) {
 }
 
 /* What a page needs to know of a model: all but the numbers. */
-function describe({ tensors, ...rest }) {
+function describe({ config, metadata, classes, parameters, macs, tensors }) {
   const list = [...tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
-  return { ...rest, ...colourConstants(rest), tensors: list };
+  const said = { config, metadata, classes, parameters, macs, tensors: list };
+  return { ...said, ...colourConstants(said) };
 }
 
 /* A picture, or { pixels } ready-made, to what forward returns, with bytes, pixels, the picture's
