@@ -41,6 +41,7 @@ const ENGINE_PARTS = [
   "models",
   "arithmetic",
   "convolution",
+  "offsets",
   "vit",
   "forward",
 ].concat(["readings", "resize", "edit", "decode", "worker"]);

@@ -288,6 +288,20 @@ CONFIGS = {
         image_size=(12, 20), patch_size=(3, 5), embed_dim=10, num_heads=5, pool="mean",
         class_token=False, fc_norm=True, mlp_ratio=1.55,
     ),
+    "rotary, class token": dict(
+        image_size=(8, 20), patch_size=4, embed_dim=24, num_heads=3, position="rotary"
+    ),
+    "learned and rotary": dict(
+        image_size=(12, 8), patch_size=4, embed_dim=16, num_heads=2, position="learned+rotary",
+        pool="mean", class_token=False,
+    ),
+    "relative": dict(
+        image_size=(8, 12), patch_size=4, embed_dim=12, num_heads=3, position="relative",
+        pool="mean", class_token=False,
+    ),
+    "learned and relative, class token": dict(
+        image_size=(12, 8), patch_size=4, embed_dim=12, num_heads=3, position="learned+relative"
+    ),
     "one token, one channel, one class": dict(
         image_size=4, patch_size=4, embed_dim=7, num_heads=7, in_channels=1, num_classes=1,
         pool="mean", class_token=False,

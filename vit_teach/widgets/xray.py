@@ -42,7 +42,7 @@ TITLES = {
 }
 # The engine's parts, in this order.
 ENGINE = (
-    "files", "layers", "models", "arithmetic", "convolution", "vit", "forward",
+    "files", "layers", "models", "arithmetic", "convolution", "offsets", "vit", "forward",
     "readings", "resize", "edit", "decode", "worker",
 )  # fmt: skip
 

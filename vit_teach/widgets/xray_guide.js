@@ -2,6 +2,15 @@
 
 const VIEWS = { heads: "Where it looks", lens: "How the answer forms", numbers: "Numbers" };
 
+// How a model's tokens come to know their places, as the end of a sentence.
+function whereItLies(position) {
+  if (position === "none") return ". ";
+  if (position === "rotary" || position === "relative") {
+    return ". Where the patch lies comes in later: it changes whom the attention looks at. ";
+  }
+  return ", with another row added that says where the patch lies. ";
+}
+
 // Each step: what it is called, what it shows (of a model's sizes), and what to look at.
 const GUIDE = [
   {
@@ -18,7 +27,7 @@ const GUIDE = [
     text: ({ kind, embed_dim: D, position }) =>
       `${kind === "hybrid" ? "A few convolutions have" : "A matrix has"} made a token of each ` +
       `patch: a row of ${D} numbers` +
-      (position === "none" ? ". " : ", with another row added that says where the patch lies. ") +
+      whereItLies(position) +
       "Press a row of the colours and see the ring move to its patch.",
   },
   {

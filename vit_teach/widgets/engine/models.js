@@ -11,7 +11,10 @@ const RUN_LIMIT = 256; // megabytes kept in one run
 
 const COUNTS = ["in_channels", "num_classes", "embed_dim", "depth", "num_heads"];
 const CHOICES = {
-  position: ["learned", "sincos1d", "sincos2d", "none"],
+  position: ["learned", "sincos1d", "sincos2d", "rotary", "relative", "learned+rotary"].concat(
+    "learned+relative",
+    "none",
+  ),
   pool: ["cls", "mean"],
   class_token: [true, false],
   fc_norm: [true, false],
@@ -60,6 +63,9 @@ function readViT(config, fields = VIT_FIELDS) {
     fail(`image_size=${show(image)} must be divisible by patch_size=${show(patch)}`);
   }
   if (dim % heads) fail(`embed_dim=${dim} must be divisible by num_heads=${heads}`);
+  if (config.position.endsWith("rotary") && (dim / heads) % 4) {
+    fail(`position=${show(config.position)} needs heads of a multiple of 4 numbers`);
+  }
   if (config.pool === "cls" && (!config.class_token || config.fc_norm)) {
     fail('pool="cls" needs class_token=true and fc_norm=false');
   }
@@ -145,8 +151,12 @@ function tensorShapes(config, layers) {
   }
   if (config.kind === "vit") layer("patch_embed.proj", D, config.in_channels, ...config.patch_size);
   if (config.class_token) shapes.set("cls_token", [1, 1, D]);
-  if (config.position !== "none") shapes.set("pos_embed", [1, T, D]);
+  if (/^(learned|sincos)/.test(config.position)) shapes.set("pos_embed", [1, T, D]);
+  const offsets = config.grid_size.map((side) => 2 * side - 1);
   for (let i = 0; i < config.depth; i++) {
+    if (config.position.endsWith("relative")) {
+      shapes.set(`blocks.${i}.attn.offsets.offset_bias`, [config.num_heads, ...offsets]);
+    }
     layer(`blocks.${i}.norm1`, D);
     layer(`blocks.${i}.attn.qkv`, 3 * D, D);
     layer(`blocks.${i}.attn.proj`, D, D);
@@ -205,7 +215,7 @@ function countParameters({ position }, tensors) {
   let parameters = 0;
   for (const [name, { data }] of tensors) {
     const measured = /\.(running_mean|running_var|num_batches_tracked)$/.test(name);
-    const fixed = name === "pos_embed" && position !== "learned";
+    const fixed = name === "pos_embed" && !position.startsWith("learned");
     if (!measured && !fixed) parameters += data.length;
   }
   return parameters;

@@ -44,8 +44,9 @@ function splitHeads(qkv, T, D, h) {
   });
 }
 
-/* Softmax(q k^T / sqrt(h)) of each head: equation 6. */
-function* attentionWeights(q, k, heads, T, h) {
+/* Softmax(q k^T / sqrt(h)) of each head: equation 6. `bias` is a table of offsets, or undefined. */
+function* attentionWeights(q, k, bias, config) {
+  const { num_heads: heads, num_tokens: T, head_dim: h } = config;
   const weights = new Float32Array(heads * T * T);
   const scale = h ** -0.5;
   for (let head = 0; head < heads; head++) {
@@ -58,6 +59,7 @@ function* attentionWeights(q, k, heads, T, h) {
       T,
       h,
     ); // (T, T)
+    if (bias) addOffsetBias(scores, bias, head, config);
     weights.set(softmax(scores, T, T), head * T * T);
   }
   return weights; // (H, T, T)
@@ -86,6 +88,7 @@ function* encoderBlock(model, name, x, keep) {
   const normal = layerNorm(model, `${name}.norm1`, x, T); // (T, D)
   const qkv = yield* linear(model, `${name}.attn.qkv`, normal, T); // (T, 3D)
   const [q, k, v] = splitHeads(qkv, T, D, h); // (H, T, h) each
+  if (model.config.position.endsWith("rotary")) [q, k].forEach((x) => rotate(x, model.config));
   for (const [letter, data] of [
     ["q", q],
     ["k", k],
@@ -93,7 +96,8 @@ function* encoderBlock(model, name, x, keep) {
   ]) {
     yield keep(`${name}.attn.${letter}`, [H, T, h], data);
   }
-  const weights = yield* attentionWeights(q, k, H, T, h); // (H, T, T)
+  const bias = model.tensors.get(`${name}.attn.offsets.offset_bias`)?.data;
+  const weights = yield* attentionWeights(q, k, bias, model.config); // (H, T, T)
   yield keep(`${name}.attn.weights`, [H, T, T], weights);
   const mixed = yield* mixValues(weights, v, H, T, h); // (T, D)
   const attn = yield* linear(model, `${name}.attn.proj`, mixed, T); // (T, D)
