@@ -237,6 +237,20 @@ def test_a_flat_picture_survives_stretching():
     torch.testing.assert_close(A.equalize(flat), torch.full_like(flat, round(0.3 * 255) / 255))
 
 
+@pytest.mark.parametrize("name", policy.POLICIES)
+def test_images_elsewhere_are_altered_there_and_nobody_waits_for_them(name):
+    """The device "meta" has no numbers: whoever asks for one fails, as he would wait on a GPU."""
+    images, labels = bytes_of((6, 3, 8, 8)), torch.tensor([0, 1, 2, 1, 0, 2])
+    for seed in range(8):  # each operation, and both ways of mixing
+        here, there = (A.Augment(name, seed=seed) for _ in range(2))
+        plain, targets = here(images, labels, 3)
+        out, moved = there(images.to("meta"), labels, 3)
+        assert out.is_meta and moved.is_meta
+        assert (out.shape, out.dtype) == (plain.shape, plain.dtype)
+        assert moved.shape == targets.shape
+        assert torch.equal(here.generator.get_state(), there.generator.get_state())
+
+
 def test_random_colour_stays_in_its_bounds():
     images = torch.full((400, 3, 2, 2), 0.5)  # grey and flat: only brightness can show
     out = A.random_colour(images, rng(), strength=0.2)

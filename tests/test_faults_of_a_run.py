@@ -59,14 +59,15 @@ def test_the_command_ends_with_one_line_of_advice(tmp_path, capsys):
 
 def test_the_last_good_checkpoint_goes_on_with_a_lower_rate_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0)  # after every step
-    real, count = Trainer.step, []
+    real, count = Trainer.begin_step, []
 
     def nan_at_the_fifth(trainer):
-        loss, accuracy = real(trainer)
+        loss, accuracy = real(trainer)()
         count.append(loss)
-        return (float("nan") if len(count) == 5 else loss), accuracy
+        shown = float("nan") if len(count) == 5 else loss
+        return lambda: [shown, accuracy]
 
-    monkeypatch.setattr(Trainer, "step", nan_at_the_fifth)
+    monkeypatch.setattr(Trainer, "begin_step", nan_at_the_fifth)
     with pytest.raises(Diverged, match="step 5"):
         run(tmp_path, schedule="constant")
     with pytest.raises(ValueError, match="holds a run with learning_rate=0.003, not 0.01"):
@@ -80,7 +81,7 @@ def test_the_last_good_checkpoint_goes_on_with_a_lower_rate_and_says_so(tmp_path
 
 
 def test_a_checkpoint_never_holds_a_weight_that_is_not_finite(tmp_path, monkeypatch):
-    real = Trainer.step
+    real = Trainer.begin_step
 
     def spoil(trainer):
         result = real(trainer)
@@ -88,7 +89,7 @@ def test_a_checkpoint_never_holds_a_weight_that_is_not_finite(tmp_path, monkeypa
             trainer.model.head.bias.data[0] = float("inf")
         return result
 
-    monkeypatch.setattr(Trainer, "step", spoil)
+    monkeypatch.setattr(Trainer, "begin_step", spoil)
     with pytest.raises(Diverged, match="head.bias holds a number that is not finite"):
         run(tmp_path)
     assert not (tmp_path / "checkpoint.pt").exists()
@@ -195,12 +196,12 @@ SLOW = """
 import sys, time
 import vit_teach.train.loop as loop
 from vit_teach.train import __main__ as command
-step = loop.Trainer.step
+step = loop.Trainer.begin_step
 def slow(trainer):
     print("done", trainer.done, flush=True)
     time.sleep(0.1)
     return step(trainer)
-loop.Trainer.step = slow
+loop.Trainer.begin_step = slow
 sys.exit(command.main(sys.argv[1:]))
 """
 

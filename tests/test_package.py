@@ -22,6 +22,8 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages([str(FOLDER)], "vit_teach
 
 # Public parts whose docstring holds no example, and why. Their tests show them at work.
 NO_EXAMPLE = {
+    "experiments.lab.cluster.Turn": "takes over the signals of the process that it is made in",
+    "experiments.lab.cluster.submit": "trains, in processes of its own",
     "experiments.lab.frozen.load_frozen": "needs weights that are not in the repository",
     "experiments.lab.measures.under_shift": "needs a trained model",
     "experiments.lab.measures.under_permutation": "needs a trained model",

@@ -26,7 +26,7 @@ from vit_teach.train.config import TrainConfig
 from vit_teach.train.evaluation import LOOKING, Looks, evaluate, looks_within
 from vit_teach.train.loop import Trainer, batch_indices, run_steps, train
 from vit_teach.train.optim import schedule
-from vit_teach.train.resume import read_checkpoint
+from vit_teach.train.resume import Diverged, read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = zoo.preset("CIFAR-ViT-Nano", depth=1, embed_dim=16, num_heads=2, dropout=0.1)
@@ -91,17 +91,17 @@ def test_interrupted_and_resumed_is_bit_equal(kind, tmp_path, monkeypatch):
     config = replace(SHORT, **changes)
     expected, history = run(config, model)
     monkeypatch.setattr("vit_teach.train.loop.SAVE_SECONDS", 0)  # after every step
-    step = Trainer.step
+    step = Trainer.begin_step
 
     def fail_after_five(trainer):
         if trainer.done == 5:
             raise Stopped
         return step(trainer)
 
-    monkeypatch.setattr(Trainer, "step", fail_after_five)
+    monkeypatch.setattr(Trainer, "begin_step", fail_after_five)
     with pytest.raises(Stopped):
         run(config, model, tmp_path)
-    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(Trainer, "begin_step", step)
     resumed, same = run(config, model, tmp_path, seed=9)  # the fresh weights do not matter
     assert_same_state(resumed.state_dict(), expected.state_dict())
     assert_same_curve(same, history)
@@ -218,12 +218,12 @@ SLOW = """
 import sys, time
 import vit_teach.train as t
 t.loop.SAVE_SECONDS = 0
-step = t.Trainer.step
+step = t.Trainer.begin_step
 def slow_step(trainer):
     print("done", trainer.done, flush=True)
     time.sleep(0.2 if trainer.done > 4 else 0)
     return step(trainer)
-t.Trainer.step = slow_step
+t.Trainer.begin_step = slow_step
 from vit_teach.train import __main__ as train_command
 sys.exit(train_command.main(sys.argv[1:]))
 """
@@ -600,6 +600,35 @@ def test_bad_device_and_threads_are_refused_at_the_start():
         run(replace(SHORT, device="toaster"))
     with pytest.raises(ValueError, match="threads=0 must be"):
         run(replace(SHORT, threads=0))
+
+
+def test_a_loss_may_be_read_a_step_later_as_on_a_gpu():
+    trainers = [Trainer(fresh(), IMAGES, HELD_OUT, SHORT) for _ in range(2)]
+    seen = []
+    trainers[1].behind = 1
+    for trainer in trainers:
+        counts = []
+        run_steps(
+            trainer, lambda: None, True, lambda t, counts=counts: counts.append(len(t.losses))
+        )
+        seen.append(counts)
+    assert seen[0] != seen[1] and max(seen[0]) == 1 + max(seen[1])  # it was a step behind
+    assert_same_state(trainers[0].current.state_dict(), trainers[1].current.state_dict())
+    assert_same_curve(trainers[0].history, trainers[1].history)
+
+
+def test_a_run_that_reads_its_losses_later_stops_at_the_step_that_went_wrong(monkeypatch):
+    trainer, real = Trainer(fresh(), IMAGES, HELD_OUT, SHORT), Trainer.begin_step
+    trainer.behind = 1
+
+    def third(trainer):
+        measured = real(trainer)
+        return (lambda: [float("inf"), 0.0]) if trainer.done == 3 else measured
+
+    monkeypatch.setattr(Trainer, "begin_step", third)
+    with pytest.raises(Diverged, match="diverged at step 3, .*the loss is inf"):
+        run_steps(trainer, lambda: pytest.fail("saved"), quiet=True)
+    assert trainer.done == 4
 
 
 def test_run_steps_saves_at_the_end():

@@ -16,7 +16,7 @@ BOOK = Path(__file__).resolve().parents[1] / "book"
 BUDGET = {"words": 2000, "cells": 20, "wide lines": 0}  # of the main path; wide lines: of all code
 WIDER = {"10_inductive_bias": {"words": 2400}}  # what a single chapter may have instead
 COLUMNS = 84  # characters of code that fit beside the table of contents at 1280 pixels
-# Pages without a number: between the chapters, and those of the appendix that one reads as they are.
+# Pages without a number: between the chapters, and those of the appendix that are read as such.
 BETWEEN = ("muon", "augmentation", "descendants")
 APPENDED = (
     "appendix/recipe_workshop", "appendix/bias_lab", "appendix/statistics", "appendix/cluster",

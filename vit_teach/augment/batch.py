@@ -57,6 +57,37 @@ def draw_whole(generator: torch.Generator, below: int, *shape: int) -> Tensor:
     return torch.randint(below, shape, generator=generator, device=generator.device)
 
 
+def beside(values: Tensor, images: Tensor) -> Tensor:
+    """``values``, such as random numbers from the processor, on the device of ``images``.
+
+    A GPU is not waited for: it takes them when its work comes to it.
+
+    >>> beside(torch.ones(2), torch.zeros(2, 3, 8, 8)).device
+    device(type='cpu')
+    """
+    return values.to(images.device, non_blocking=images.device.type == "cuda")
+
+
+def one_each(name: str, value: float | Tensor, images: Tensor) -> Tensor:
+    """One number, or one per image: (1 or B,), of the type of ``images``, where it was drawn.
+
+    Raises ``ValueError`` that names the argument for any other number of values.
+
+    >>> one_each("factor", 2, torch.zeros(5, 3, 8, 8))
+    tensor([2.])
+    """
+    if isinstance(value, Tensor):
+        require_tensor(name, value)
+    else:
+        finite(name, value, -1e6, 1e6)
+    value = torch.as_tensor(value, dtype=images.dtype).reshape(-1)
+    if len(value) not in (1, len(images)):
+        raise ValueError(
+            f"{name} has {len(value)} values for {len(images)} images; give one, or one each"
+        )
+    return value
+
+
 def per_image(name: str, value: float | Tensor, images: Tensor) -> Tensor:
     """One number, or one per image, in a shape that multiplies images: (1 or B, 1, 1, 1).
 
@@ -65,13 +96,4 @@ def per_image(name: str, value: float | Tensor, images: Tensor) -> Tensor:
     >>> per_image("factor", 2, torch.zeros(5, 3, 8, 8)).shape
     torch.Size([1, 1, 1, 1])
     """
-    if isinstance(value, Tensor):
-        require_tensor(name, value)
-    else:
-        finite(name, value, -1e6, 1e6)
-    value = torch.as_tensor(value, device=images.device, dtype=images.dtype).reshape(-1)
-    if len(value) not in (1, len(images)):
-        raise ValueError(
-            f"{name} has {len(value)} values for {len(images)} images; give one, or one each"
-        )
-    return value[:, None, None, None]
+    return beside(one_each(name, value, images), images)[:, None, None, None]

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .batch import check_fraction, check_images, draw, per_image
+from .batch import beside, check_fraction, check_images, draw, one_each, per_image
 
 # --- Colour -------------------------------------------------------------------------------------
 
@@ -18,7 +18,7 @@ def _grey(images: Tensor) -> Tensor:
     """Lightness (B, 1, H, W): for three channels as the eye weighs red, green, blue."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
-    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)[None, :, None, None]
+    weights = beside(torch.tensor([0.299, 0.587, 0.114]), images)[None, :, None, None]
     return (images * weights).sum(1, keepdim=True)
 
 
@@ -115,10 +115,10 @@ def posterize(images: Tensor, bits: float | Tensor) -> Tensor:
     tensor([[[[  0., 128.]]]])
     """
     check_images(images, torch.float32)
-    kept = per_image("bits", bits, images)
+    kept = one_each("bits", bits, images)
     if not ((kept >= 0) & (kept <= 8)).all():
         raise ValueError(f"bits={bits} must lie in 0..8")
-    step = 2 ** (8 - kept)  # a shade stands for this many values
+    step = 2 ** (8 - beside(kept, images)[:, None, None, None])  # a shade stands for so many values
     return torch.floor(torch.round(images * 255) / step) * step / 255
 
 
@@ -146,7 +146,9 @@ def equalize(images: Tensor) -> Tensor:
     tensor([  0.,  85., 170., 255.])
     """
     check_images(images, torch.float32)
-    if not ((images >= 0) & (images <= 1)).all():
+    if images.device.type != "cpu":
+        images = images.clamp(0, 1)  # to look at them first would be to wait for a GPU
+    elif not ((images >= 0) & (images <= 1)).all():
         raise ValueError("images must lie in 0..1")
     shades = torch.round(images.flatten(2) * 255).long()  # (B, C, H W)
     counts = shades.new_zeros(*shades.shape[:2], 256)

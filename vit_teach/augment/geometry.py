@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import finite, require_tensor, whole, whole_pair
-from .batch import check_fraction, check_images, draw, draw_whole, per_image
+from .batch import beside, check_fraction, check_images, draw, draw_whole, one_each
 
 GREY = 0.5  # what fills a place the picture has left: close to the mean colour of photographs
 
@@ -64,7 +64,7 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Te
     # unfold only makes a view: all windows, at every top and left, without copying a pixel.
     windows = images.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, tops, lefts, height, width)
     each = torch.arange(len(images), device=images.device)  # (B,)
-    return windows[each, :, top.to(images.device), left.to(images.device)]
+    return windows[each, :, beside(top, images), beside(left, images)]
 
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
@@ -97,7 +97,7 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
     require_tensor("mask", mask, "(B,)", torch.bool)
     if len(mask) != len(images):
         raise ValueError(f"mask has {len(mask)} entries for {len(images)} images")
-    return torch.where(mask.to(images.device)[:, None, None, None], images.flip(3), images)
+    return torch.where(beside(mask, images)[:, None, None, None], images.flip(3), images)
 
 
 def random_flip(images: Tensor, generator: torch.Generator, probability: float = 0.5) -> Tensor:
@@ -133,7 +133,7 @@ def cutout(images: Tensor, size: int, generator: torch.Generator, fill: float = 
     top = draw_whole(generator, height, batch) - size // 2  # (B,)
     left = draw_whole(generator, width, batch) - size // 2  # (B,)
     hidden = rectangles(top, left, top + size, left + size, (height, width))  # (B, 1, H, W)
-    return images.masked_fill(hidden.to(images.device), fill)
+    return images.masked_fill(beside(hidden, images), fill)
 
 
 def affine(
@@ -162,7 +162,9 @@ def affine(
     height, width = images.shape[2:]
     given = {"rotate": rotate, "shear_x": shear_x, "shear_y": shear_y, "right": right,
              "down": down, "scale": scale}  # fmt: skip
-    values = [per_image(*each, images).flatten().expand(len(images)) for each in given.items()]
+    values = [one_each(*each, images).expand(len(images)) for each in given.items()]
+    if len({value.device for value in values}) > 1:
+        values = [beside(value, images) for value in values]
     angle, lean_x, lean_y, along, below, factor = values  # each (B,)
     # A pixel at (x, y) from the centre goes to [[xx, xy], [yx, yy]] (x, y), each entry (B,).
     cos, sin = factor * torch.deg2rad(angle).cos(), factor * torch.deg2rad(angle).sin()
@@ -172,9 +174,12 @@ def affine(
     if not det.isfinite().all() or not det.all():
         raise ValueError(f"scale={scale}, shear_x={shear_x}, shear_y={shear_y} leave no picture")
     # Sampling asks the other way round: where did a pixel of the new picture come from?
-    x = torch.arange(width, device=images.device) - (width - 1) / 2 - along[:, None]  # (B, W)
-    y = torch.arange(height, device=images.device) - (height - 1) / 2 - below[:, None]  # (B, H)
-    yy, xy, yx, xx = (entry[:, None] / det for entry in (yy, xy, yx, xx))  # each (B, 1)
+    along, below = beside(along, images)[:, None], beside(below, images)[:, None]  # (B, 1)
+    x = torch.arange(width, device=images.device) - (width - 1) / 2 - along  # (B, W)
+    y = torch.arange(height, device=images.device) - (height - 1) / 2 - below  # (B, H)
+    yy, xy, yx, xx = (
+        beside(entry[:, None] / det, images) for entry in (yy, xy, yx, xx)
+    )  # each (B, 1)
     from_x = (yy * x)[:, None, :] - (xy * y)[:, :, None]  # (B, H, W)
     from_y = (xx * y)[:, :, None] - (yx * x)[:, None, :]  # (B, H, W)
     # grid_sample measures in half widths and half heights, not in pixels.

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import finite, require_tensor, require_type, whole
-from .batch import check_images, draw_whole, per_image
+from .batch import beside, check_images, draw_whole, per_image
 from .geometry import rectangles
 
 
@@ -35,7 +35,7 @@ def draw_shares(images: Tensor, alpha: float, generator: torch.Generator) -> tup
     beta = np.random.default_rng(int(draw_whole(generator, 2**62)))
     shares = torch.from_numpy(beta.beta(alpha, alpha, batch)).float()
     partners = torch.randperm(batch, generator=generator, device=generator.device)
-    return shares.to(images.device), partners.to(images.device)
+    return beside(shares, images), beside(partners, images)
 
 
 def mixup(
@@ -80,8 +80,8 @@ def cutmix(
     batch, _, height, width = images.shape
     side = (1 - shares).sqrt()  # (B,) rectangle's side as a part of the picture's
     tall, wide = (height * side).round().long(), (width * side).round().long()  # (B,)
-    top = draw_whole(generator, height, batch).to(images.device) - tall // 2  # (B,)
-    left = draw_whole(generator, width, batch).to(images.device) - wide // 2  # (B,)
+    top = beside(draw_whole(generator, height, batch), images) - tall // 2  # (B,)
+    left = beside(draw_whole(generator, width, batch), images) - wide // 2  # (B,)
     pasted = rectangles(top, left, top + tall, left + wide, (height, width))  # (B, 1, H, W)
     kept = 1 - pasted.float().mean((2, 3))  # (B, 1)
     mixed = torch.where(pasted, images[partners], images)  # (B, C, H, W)

@@ -6,7 +6,8 @@ functions can be used, and tested, on their own. One generator drives everything
 ``generator.get_state()`` and restoring it repeats the stream exactly.
 
 Draws are made on the generator's device (the processor, by default) and moved to the images,
-so a seed means the same crops on every machine.
+so a seed means the same crops on every machine. Images on a GPU are altered there, and the
+processor does not wait for them.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import SEEDS, finite, one_of, whole
-from .batch import check_images, draw, draw_whole
+from .batch import beside, check_images, draw, draw_whole
 from .colour import (
     autocontrast,
     brightness,
@@ -83,14 +84,15 @@ def rand_augment(
     whole("num_ops", num_ops)
     finite("magnitude", magnitude, 0, 10)
     for _ in range(num_ops):
-        choice = draw_whole(generator, len(RAND_OPERATIONS), len(images)).to(images.device)
-        signs = 2 * draw_whole(generator, 2, len(images)).to(images.device) - 1  # (B,) -1 or 1
+        choice = draw_whole(generator, len(RAND_OPERATIONS), len(images))
+        signs = 2 * draw_whole(generator, 2, len(images)) - 1  # (B,) -1 or 1
         changed = images.clone()
         # The images that drew the same operation go through it together.
         for index, operation in enumerate(RAND_OPERATIONS.values()):
             chosen = (choice == index).nonzero().flatten()  # (b,)
             if len(chosen):
-                changed[chosen] = operation(images[chosen], signs[chosen] * magnitude / 10)
+                place = beside(chosen, images)
+                changed[place] = operation(images[place], signs[chosen] * magnitude / 10)
         images = changed
     return images
 
@@ -133,7 +135,7 @@ class Augment:
         check_images(images, torch.uint8)
         if len(labels) != len(images):
             raise ValueError(f"labels has {len(labels)} entries for {len(images)} images")
-        targets = one_hot(labels, num_classes).to(images.device)  # (B, K)
+        targets = beside(one_hot(labels, num_classes), images)  # (B, K)
         if self.policy == "none":
             return images.float() / 255, targets
         side = min(images.shape[2:])

@@ -54,7 +54,8 @@ def evaluate(
     model.eval()
     right, loss = 0, 0.0
     for start in range(0, len(image_set), batch_size):
-        images = normalise(image_set.images[start : start + batch_size], mean, std).to(device)
+        pictures = image_set.images[start : start + batch_size].to(device)
+        images = normalise(pictures, mean, std)  # (B, C, H, W)
         labels = image_set.labels[start : start + batch_size].to(device)
         with autocast(device, precision):
             logits = model(images).float()  # (B, K)

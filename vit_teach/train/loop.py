@@ -13,6 +13,7 @@ import copy
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..arguments import require_type, whole
+from ..augment.batch import beside
 from ..augment.policy import Augment
 from ..data.imageset import ImageSet, normalise
 from ..paths import as_path
@@ -78,6 +80,10 @@ def batch_indices(step: int, batch_size: int, length: int, seed: int) -> Tensor:
     return torch.cat(orders)[start : start + batch_size]
 
 
+# A step that was begun: its number, its rate, and what gives its loss and accuracy.
+Begun = tuple[int, float, Callable[[], list[float]]]
+
+
 class Trainer:
     """A model in training: everything that one step changes, and how to save and restore it.
 
@@ -112,6 +118,15 @@ class Trainer:
         self.precision = pick_precision(config.precision, self.device)
         self.threads = set_threads(config.threads)
         keep_memory()
+        # A GPU keeps the bytes of all pictures and alters them there.
+        on_gpu = self.device.type == "cuda"
+        self.pictures = train_set.images.to(self.device) if on_gpu else train_set.images
+        normalise(self.pictures[:1], *self.normalisation)  # raises for numbers that are none
+        self.centre, self.spread = (
+            torch.tensor(values, device=self.pictures.device).view(-1, 1, 1)
+            for values in self.normalisation
+        )  # (1 or 3, 1, 1) each
+        self.behind = 1 if on_gpu else 0  # steps whose loss may be read later than they began
         # Convolutions are faster with the channels of a pixel side by side in memory.
         self.model = model.to(self.device).to(memory_format=torch.channels_last).train()
         # With several processes: averages the gradients over them.
@@ -166,9 +181,17 @@ class Trainer:
         self.looks = parallel.from_first(looks)
         return int(parallel.from_first(max(1, int(left / per_step))))
 
-    @subnormals_dropped()
     def step(self) -> tuple[float, float]:
         """One step: draw a batch, alter it, forward, backward, update. Returns (loss, accuracy)."""
+        loss, accuracy = self.begin_step()()
+        return loss, accuracy
+
+    @subnormals_dropped()
+    def begin_step(self) -> Callable[[], list[float]]:
+        """The same; the loss and the accuracy come when the function that is returned is called.
+
+        A GPU may still be computing them, and nothing here waits for it.
+        """
         config = self.config
         index = batch_indices(self.done, config.batch_size, len(self.train_set), config.seed)
         step_seed = config.seed * 1_000_003 + self.done
@@ -176,9 +199,10 @@ class Trainer:
         torch.manual_seed(step_seed + parallel.rank() * 2**40)  # for dropout
         classes = len(self.train_set.classes)
         labels = self.train_set.labels[index]  # (B,)
-        images, targets = self.augment(self.train_set.images[index], labels, classes)
+        pictures = self.pictures[beside(index, self.pictures)]
+        images, targets = self.augment(pictures, labels, classes)
         images, targets = parallel.share(images), parallel.share(targets)
-        images = normalise(images, *self.normalisation).to(self.device)  # (B, C, H, W)
+        images = ((images - self.centre) / self.spread).to(self.device)  # (B, C, H, W)
         targets = targets.to(self.device)  # (B, K), rows sum to 1
 
         warmup = max(1, round(config.warmup * self.steps))
@@ -195,8 +219,7 @@ class Trainer:
         self.done += 1
         self.update_average()
         right = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
-        loss_of_all, right_of_all = parallel.mean(loss, right)
-        return loss_of_all, right_of_all
+        return parallel.mean(loss, right)
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -247,6 +270,19 @@ class Trainer:
         if self.config.keep == "best" and better:
             self.kept = copy.deepcopy(self.current.state_dict())
         return row
+
+    def read(self, begun: deque[Begun], left: int) -> None:
+        """Note the losses of steps that were begun, all but ``left`` of them.
+
+        Raises :class:`Diverged` at the first that is not finite.
+        """
+        while len(begun) > left:
+            step, rate, measured = begun.popleft()
+            loss, accuracy = measured()
+            if not math.isfinite(loss):
+                raise Diverged(step, rate, f"the loss is {loss}")
+            self.losses.append(loss)
+            self.accuracies.append(accuracy)
 
     def finish(self) -> nn.Module:
         """The model to use, with the weights that ``keep`` asks for."""
@@ -396,17 +432,17 @@ def run_steps(
     shown = sys.stderr.isatty() and not quiet
     bar = tqdm(total=trainer.steps, initial=trainer.done, unit="step", disable=not shown)
     seconds_before, began, saved_at = history.seconds, time.perf_counter(), time.perf_counter()
+    begun: deque[Begun] = deque()
     with StopRequest() as stop, bar:
         while trainer.done < trainer.steps:
-            loss, accuracy = trainer.step()
-            if not math.isfinite(loss):
-                raise Diverged(trainer.done, trainer.rate, f"the loss is {loss}")
-            trainer.losses.append(loss)
-            trainer.accuracies.append(accuracy)
+            measured = trainer.begin_step()
+            begun.append((trainer.done, trainer.rate, measured))
+            trainer.read(begun, trainer.behind)
             bar.update()
             history.images += config.batch_size
             history.seconds = seconds_before + time.perf_counter() - began
             if trainer.done in milestones:
+                trainer.read(begun, 0)
                 row = trainer.validate()
                 history.seconds = seconds_before + time.perf_counter() - began
                 if not quiet:
@@ -415,6 +451,7 @@ def run_steps(
             asked = after_step is not None and bool(after_step(trainer))
             stopping = parallel.anybody(stop.requested or asked)
             if stopping or time.perf_counter() - saved_at > SAVE_SECONDS:
+                trainer.read(begun, 0)
                 save()
                 saved_at = time.perf_counter()
             if stopping:

@@ -10,7 +10,7 @@ anything.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,17 +99,27 @@ def share(rows: Tensor) -> Tensor:
     return rows.chunk(processes())[rank()]
 
 
-def mean(*values: Tensor) -> list[float]:
-    """The means of scalars over the processes.
+def mean(*values: Tensor) -> Callable[[], list[float]]:
+    """The means of scalars over the processes, by a function that waits until they are there.
 
-    >>> mean(torch.tensor(0.5), torch.tensor(2.0))
+    On a GPU their copy is ordered now, so what is ordered after it is not waited for.
+
+    >>> mean(torch.tensor(0.5), torch.tensor(2.0))()
     [0.5, 2.0]
     """
-    if processes() == 1:
-        return [value.item() for value in values]
-    together = torch.stack([value.detach().float() for value in values])
-    dist.all_reduce(together)
-    return [value / processes() for value in together.tolist()]
+    together, count = torch.stack([value.detach().float() for value in values]), processes()
+    if count > 1:
+        dist.all_reduce(together)
+    if together.device.type != "cuda":
+        return lambda: [value / count for value in together.tolist()]
+    copied, ordered = together.to("cpu", non_blocking=True), torch.cuda.Event()
+    ordered.record()
+
+    def wait() -> list[float]:
+        ordered.synchronize()
+        return [value / count for value in copied.tolist()]
+
+    return wait
 
 
 def from_first(value: Any) -> Any:

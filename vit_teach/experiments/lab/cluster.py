@@ -195,11 +195,11 @@ def submit(
     if not left:
         return 0
     executor = _executor(submitit, place, f"vit-{experiment.name}", logs)
+    refusals = submitit.core.utils
     todo = [Job(experiment, names, quick, folder, work, place.cpus) for names in shares]
     try:
-        with executor.batch():
-            jobs = [executor.submit(job) for job in todo]
-    except submitit.core.utils.FailedJobError as error:
+        jobs = executor.submit_array(todo)
+    except (refusals.FailedJobError, refusals.FailedSubmissionError) as error:
         said = " ".join(str(error).split())[-300:]
         raise ValueError(f"executor={place.executor!r} was refused its jobs: {said}") from error
     print(f"submitted: {', '.join(job.job_id for job in jobs)}; logs: {logs}", flush=True)
