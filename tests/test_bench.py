@@ -178,6 +178,19 @@ def test_the_cells_of_the_page_run():
     plt.close("all")
 
 
+def test_what_the_page_says_of_the_races_is_what_is_recorded():
+    """In words: ahead of all as used; at equal types only of those with the fused attention."""
+    slow = ("timm", "Hugging Face", "torchvision")
+    for row in page.recorded("step")["ratios"]:
+        lowest = row["ratio"] - row["spread"]
+        if row["group"] == "as used":
+            assert row["ratio"] > 1.5 and lowest > 1
+        elif row["group"] == "bfloat16" and row["name"] in slow:
+            assert lowest > 1
+        else:
+            assert lowest < 1.005
+
+
 def test_accuracies_are_means_over_seeds_best_first():
     facts = {"minutes": 1.0, "images": 100, "parameters": 10, "precision": "float32"}
     runs = [
