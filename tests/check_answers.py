@@ -1,6 +1,7 @@
 """Answers to the exercises as learners write them: wrong ones with the words they must hear, and
 right ones written in different ways. One table a chapter; the checks themselves are not used."""
 
+import copy
 import math
 
 import torch
@@ -416,6 +417,7 @@ def stretch_all(table, old, new):
 
 
 RESIZE = [
+    (lambda t, o, n: t if o[0] * o[1] == n[0] * n[1] else stretch(t, o, n), "compare the grids"),
     (lambda t, o, n: stretch(t, o, n, align=False), "corners are not aligned"),
     (lambda t, o, n: stretch(t, o, n, mode="bicubic"), "this is bicubic"),
     (stretch_view, "takes a permute"),
@@ -1020,8 +1022,720 @@ PALETTE_RIGHT = [
 ]
 
 
+def side(gigabytes, number=4, root=0.25):
+    return (gigabytes * 10**9 / number) ** root
+
+
+def side_by_trying(gigabytes):
+    s = 0
+    while 4 * (s + 1) ** 4 <= gigabytes * 10**9:
+        s += 1
+    return s
+
+
+SIDE = [
+    (lambda g: int(side(g, root=0.5)), "that is the number of tokens"),
+    (lambda g: int(side(g, 1)), "you count one"),
+    (lambda g: int(side(g, 32)), "do not divide bytes by 32"),
+    (lambda g: int(side(g, 2)), "those of 16 bits"),
+    (lambda g: int((g * 2**30 / 4) ** 0.25), "not 2**30"),
+    (lambda g: int((g * 1e6 / 4) ** 0.25), "not 10**6"),
+    (lambda g: math.ceil(side(g)), "larger than the memory"),
+    (side, "whole pixels are wanted"),
+]
+SIDE_RIGHT = [
+    side_by_trying,
+    lambda g: math.isqrt(math.isqrt(g * 10**9 // 4)),
+    lambda g: torch.tensor(side(g)).floor(),
+]
+
+
+def buckets(image, n=8):
+    return torch.bucketize(image, torch.arange(1, n).to(image) / n, right=True).to(image)
+
+
+BITS = [
+    (lambda x: buckets(x) / 8, "not its lower end"),
+    (lambda x: (x * 8).round() / 8, "nine values"),
+    (lambda x: (x * 7).round() / 7, "seven equal steps"),
+    (lambda x: (x * 8).floor() / 8 + 1 / 16, "the upper end of the last step"),
+    (lambda x: (buckets(x, 3) + 0.5) / 3, "not 3"),
+    (buckets, "the numbers of the steps"),
+    (lambda x: (buckets(x) + 1) / 8, "step s ends at"),
+    (lambda x: ((buckets(x.mean(0)) + 0.5) / 8).expand(x.shape), "a grey picture"),
+    (lambda x: x.mul_(8).floor_().clamp_(max=7).add_(0.5).div_(8), "changes what it is given"),
+]
+BITS_RIGHT = [
+    lambda x: (buckets(x) + 0.5) / 8,
+    lambda x: ((x * 8).long().clamp(max=7) * 2 + 1).double() / 16,
+    lambda x: (x * 8 - 1e-9).clamp(min=0).floor() / 8 + 0.0625,
+]
+
+# --- Chapter 2, the judge ----------
+
+
+def pictures(*shape):
+    return torch.arange(math.prod(shape)).reshape(shape)
+
+
+def judging(*shape, by=torch.equal, p=2):
+    """A judge that compares a cut of these pictures with slices."""
+
+    def judge(cut):
+        images = pictures(*shape)
+        right = cut_loop(images, (p, p))
+        got = cut(images, p)
+        return by(got, right)
+
+    return judge
+
+
+def judge_by_place(cut):
+    images = pictures(2, 3, 4, 6)
+    patches = cut(images, 2)
+    if patches.shape != (2, 6, 12):
+        return False
+    for b in range(2):
+        for n in range(6):
+            y, x = n // 3 * 2, n % 3 * 2
+            if patches[b, n].tolist() != images[b, :, y : y + 2, x : x + 2].flatten().tolist():
+                return False
+    return True
+
+
+def judge_by_fold(cut):
+    images = torch.randn(3, 2, 6, 4)
+    patches = cut(images, 2)
+    return len(patches[0]) == 6 and torch.equal(
+        F.fold(patches.transpose(1, 2), (6, 4), kernel_size=2, stride=2), images
+    )
+
+
+JUDGE = [
+    (lambda cut: True, "your judge accepts"),
+    (lambda cut: False, "refuses the right cut"),
+    (judging(2, 3, 4, 6, by=lambda a, b: a.shape == b.shape), "accepts "),
+    (judging(2, 1, 4, 6), "with the channel axis in front"),
+    (judging(2, 3, 4, 2), "column by column"),
+    (judging(1, 3, 4, 6), "mixes up the images of a batch"),
+    (judging(2, 3, 4, 6, by=lambda a, b: torch.equal(a[:, :1], b[:, :1])), "first patch only"),
+    (lambda cut: judging(2, 3, 4, 6)(cut) or cut(pictures(1, 3, 2, 2), 2)[0, 0, 1] == 4, '"ppc"'),
+    (lambda cut: judging(2, 3, 4, 6)(cut) or cut(pictures(1, 1, 2, 2), 2)[0, 0, 1] == 2,
+     "whose rows and columns are swapped"),
+    (lambda cut: torch.equal(cut(pictures(2, 3, 4, 6), 2), vt.patchify(pictures(2, 3, 4, 6), 2)),
+     "switched off"),
+    (lambda cut: "yes", "a value of type bool is wanted"),
+]  # fmt: skip
+JUDGE_RIGHT = [judge_by_place, judge_by_fold, judging(2, 3, 4, 6), judging(3, 2, 9, 6, p=3)]
+
+# --- Chapter 3, a picture that moves ----------
+
+
+def gone(embed, image, moved):
+    return torch.cdist(embed(moved), embed(image))
+
+
+def right(image, shift, axis=2):
+    return torch.roll(image, shift, axis)
+
+
+def survive_loop(embed, image, shift):
+    old = embed(image)
+    new = embed(torch.cat([image[..., image.shape[2] - shift :], image[..., :-shift]], dim=2))
+    return sum(any(torch.allclose(a, b) for b in old) for a in new)
+
+
+def survive_set(embed, image, shift):
+    old = {tuple(round(x, 6) for x in token) for token in embed(image).tolist()}
+    new = embed(image.roll(shift, -1)).tolist()
+    return len([token for token in new if tuple(round(x, 6) for x in token) in old])
+
+
+SURVIVORS = [
+    (lambda e, x, s: int((gone(e, x, right(x, s)).diagonal() < 1e-6).sum()), "in its own place"),
+    (lambda e, x, s: int((gone(e, x, right(x, s, 1)).amin(1) < 1e-6).sum()), "moved down"),
+    (lambda e, x, s: int((gone(e, x, F.pad(x, (s, 0))[..., :-s]).amin(1) < 1e-6).sum()),
+     "no zeros"),
+    (lambda e, x, s: int((gone(e, x, right(x, s)) < 1e-6).sum()), "counts once"),
+    (lambda e, x, s: int((gone(e, x, right(x, s)).amin(1) > 1e-6).sum()), "wanted are those"),
+    (lambda e, x, s: survive_set(e, x, s) / len(e(x)), "not the share"),
+    (lambda e, x, s: survive_loop(e, x, s * 4), "in pixels, not in patches"),
+    (lambda e, x, s: None, "Is there a `return`"),
+]  # fmt: skip
+SURVIVORS_RIGHT = [
+    survive_loop,
+    survive_set,
+    lambda e, x, s: (gone(e, x, right(x, s)).amin(1) < 1e-4).sum(),
+]
+
+# --- Chapter 4, a shuffle ----------
+
+
+def follow_loop(table, order):
+    rows = [table[0, 0]] + [table[0, 1 + int(n)] for n in order]
+    return torch.stack(rows)[None]
+
+
+def shuffles_itself(table, order):
+    table[:, 1:] = table[:, 1:][:, order]
+    return table
+
+
+SHUFFLED = [
+    (lambda t, o: follow_loop(t, o.argsort()), "the inverse order"),
+    (lambda t, o: t.clone(), "as it was"),
+    (lambda t, o: torch.cat([t[:, :1], t[:, o]], 1), "patch i has row i + 1"),
+    (lambda t, o: torch.cat([t[:, o], t[:, -1:]], 1), "stays where it is"),
+    (lambda t, o: t[:, o + 1], "is lost"),
+    (lambda t, o: torch.cat([t[:, o + 1], t[:, :1]], 1), "stands at the end"),
+    (lambda t, o: torch.cat([0 * t[:, :1], t[:, o + 1]], 1), "yours is zero"),
+    (shuffles_itself, "changes what it is given"),
+]
+SHUFFLED_RIGHT = [
+    follow_loop,
+    lambda t, o: t[:, torch.cat([torch.zeros(1).long(), o + 1])],
+    lambda t, o: torch.cat([t[:, :1], t[:, 1:].index_select(1, o)], dim=1),
+]
+
+# --- Chapter 5, piece by piece ----------
+
+
+def piecewise(q, k, v, size, total=True, mixed=True, scale=None):
+    scale = q.shape[1] ** -0.5 if scale is None else scale
+    top, sums, out = torch.full((len(q),), -math.inf).to(q), 0, 0
+    for n in range(0, len(k), size):
+        s = q @ k[n : n + size].T * scale
+        new = torch.maximum(top, s.amax(1))
+        old, now = (top - new).exp(), (s - new[:, None]).exp()
+        sums = sums * (old if total else 1) + now.sum(1)
+        out = out * (old[:, None] if mixed else 1) + now @ v[n : n + size]
+        top = new
+    return out / sums[:, None]
+
+
+def two_passes(q, k, v, size):
+    scores = [q @ part.T / math.sqrt(q.shape[1]) for part in k.split(size)]
+    top = torch.stack([s.max(dim=1).values for s in scores]).amax(0)[:, None]
+    weights = [torch.exp(s - top) for s in scores]
+    total = sum(w.sum(dim=1, keepdim=True) for w in weights)
+    return sum((w / total) @ part for w, part in zip(weights, v.split(size), strict=True))
+
+
+def by_logsumexp(q, k, v, size):
+    out, norm = torch.zeros_like(q), torch.full((len(q), 1), -math.inf).to(q)
+    for a, b in zip(k.split(size), v.split(size), strict=True):
+        s = q @ a.mT / q.shape[1] ** 0.5
+        more = torch.logaddexp(norm, s.logsumexp(1, keepdim=True))
+        out, norm = out * (norm - more).exp() + (s - more).exp() @ b, more
+    return out
+
+
+def no_maximum(q, k, v, size):
+    sums, out = 0, 0
+    for a, b in zip(k.split(size), v.split(size), strict=True):
+        e = (q @ a.T / q.shape[1] ** 0.5).exp()
+        sums, out = sums + e.sum(1, keepdim=True), out + e @ b
+    return out / sums
+
+
+def pieces(q, k, v, size):
+    return [F.softmax(q @ a.T / q.shape[1] ** 0.5, 1) @ b
+            for a, b in zip(k.split(size), v.split(size), strict=True)]  # fmt: skip
+
+
+PIECES = [
+    (lambda q, k, v, n: sum(pieces(q, k, v, n)) / len(k.split(n)), "a softmax of its own"),
+    (lambda q, k, v, n: sum(pieces(q, k, v, n)), "are added up"),
+    (lambda q, k, v, n: pieces(q, k, v, n)[-1], "only the last piece"),
+    (lambda q, k, v, n: piecewise(q, k[: len(k) // n * n], v[: len(k) // n * n], n), "left out"),
+    (lambda q, k, v, n: piecewise(q, k, v, n, total=False, mixed=False), "yours shrink not"),
+    (lambda q, k, v, n: piecewise(q, k, v, n, total=False), "the sum must shrink as well"),
+    (lambda q, k, v, n: piecewise(q, k, v, n, mixed=False), "the result must shrink as well"),
+    (lambda q, k, v, n: piecewise(q, k, v, n, scale=1.0), "not scaled"),
+    (no_maximum, "is infinite"),
+    (lambda q, k, v, n: (q @ k.T / q.shape[1] ** 0.5).softmax(1) @ v, "numbers at once"),
+    (lambda q, k, v, n: vt.attend(q, k, v), "switched off"),
+    (lambda q, k, v, n: F.scaled_dot_product_attention(q, k, v), "switched off"),
+]
+PIECES_RIGHT = [piecewise, two_passes, by_logsumexp]
+
+# --- Chapter 6, a whole model ----------
+
+
+def model(pool="mean", position="before", blocks=lambda all: all, norm=True):
+    """A forward pass as a learner writes it, with a mistake if asked."""
+
+    def logits(images, patch_embed, table, all_blocks, last_norm, head):
+        x = patch_embed(images)
+        x = x + table if position == "before" else x
+        for block in blocks(list(all_blocks)):
+            x = block(x)
+        x = x + table if position == "behind" else x
+        if pool == "early":
+            return head(last_norm(x.mean(1)))
+        x = last_norm(x) if norm else x
+        x = {"mean": x.mean(1), "sum": x.sum(1), "first": x[:, 0], "all": x}[pool]
+        return head(x)
+
+    return logits
+
+
+def model_sequential(images, patch_embed, table, blocks, norm, head):
+    x = torch.nn.Sequential(*blocks, norm)(patch_embed(images) + table)
+    return head(torch.einsum("btd->bd", x) / x.shape[1])
+
+
+def model_head_first(images, patch_embed, table, blocks, norm, head):
+    x = patch_embed(images) + table
+    for n in range(len(blocks)):
+        x = blocks[n](x)
+    return head(norm(x)).mean(dim=1)  # the mean of the logits: the head is linear
+
+
+MEAN_VIT = [
+    (model("early"), "before the norm"),
+    (model(position=""), "the positions are missing"),
+    (model("first"), "there is no class token"),
+    (model(norm=False), "the last norm is missing"),
+    (model(blocks=lambda all: all[:1]), "only one block"),
+    (model(blocks=lambda all: all[-1:]), "only the last one counts"),
+    (model(position="behind"), "behind the blocks"),
+    (model("sum"), "the tokens are summed"),
+    (model(blocks=lambda all: all[::-1]), "from the last to the first"),
+    (model("all"), "the logits of each token"),
+]
+MEAN_VIT_RIGHT = [model(), model_sequential, model_head_first]
+
+# --- Chapter 8 ----------
+
+
+def logs(logits):
+    return logits - logits.logsumexp(1, keepdim=True)
+
+
+def terms(logits, labels):
+    rows = logs(logits)
+    return -rows.gather(1, labels[:, None]).mean(), -rows.mean()
+
+
+def weighed(change):
+    """A smoothed loss made of the two terms by ``change(plain, spread, eps, B, K)``."""
+    return lambda logits, labels, eps: change(*terms(logits, labels), eps, *logits.shape)
+
+
+def soft_targets(logits, labels, eps):
+    targets = torch.full_like(logits, eps / logits.shape[1])
+    targets[range(len(labels)), labels] += 1 - eps
+    return -(targets * logs(logits)).sum(dim=1).mean()
+
+
+def by_image(logits, labels, eps):
+    losses = []
+    for row, label in zip(logits, labels, strict=True):
+        minus = -torch.log(row.exp() / row.exp().sum())
+        losses.append((1 - eps) * minus[label] + eps * sum(minus) / len(minus))
+    return float(sum(losses) / len(losses))
+
+
+def entropies(logits, labels, eps):
+    p = logits.softmax(1)
+    return (1 - eps) * terms(logits, labels)[0] - eps * (p * p.log()).sum(1).mean()
+
+
+SMOOTHED = [
+    (weighed(lambda a, b, e, n, k: a), "the second term is missing"),
+    (weighed(lambda a, b, e, n, k: a + e * b), "weighted by 1 - eps"),
+    (weighed(lambda a, b, e, n, k: e * a + (1 - e) * b), "are swapped"),
+    (weighed(lambda a, b, e, n, k: (1 - e) * a + e * k * b), "yours is the sum"),
+    (weighed(lambda a, b, e, n, k: (1 - e) * a + e * (k * b - a) / (k - 1)), "the right one too"),
+    (weighed(lambda a, b, e, n, k: n * ((1 - e) * a + e * b)), "the images are added up"),
+    (weighed(lambda a, b, e, n, k: -(1 - e) * a - e * b), "the sign is wrong"),
+    (weighed(lambda a, b, e, n, k: a + b), "neither term is weighted"),
+    (entropies, "not of -p log p"),
+    (lambda x, y, e: F.cross_entropy(x, y, label_smoothing=e), "switched off"),
+]
+SMOOTHED_RIGHT = [
+    weighed(lambda a, b, e, n, k: (1 - e) * a + e * b),
+    soft_targets,
+    by_image,
+]
+
+
+def run(kind, gradients, start=1.0, **how):
+    w = torch.nn.Parameter(start * torch.ones(gradients.shape[1]).double())
+    steps = kind([w], lr=0.001, **how)
+    for gradient in gradients:
+        steps.zero_grad()
+        w.grad = gradient.clone()
+        steps.step()
+    return w.detach()
+
+
+def together(kind, gradients, decay):
+    """Both runs in one optimiser with two groups."""
+    one, two = (torch.ones(gradients.shape[1]).double().requires_grad_() for _ in "12")
+    groups = [{"params": [one], "weight_decay": decay}, {"params": [two], "weight_decay": 0}]
+    optimizer = kind(groups, lr=1e-3)
+    for row in gradients:
+        one.grad, two.grad = row.clone(), row.clone()
+        optimizer.step()
+    return (one - two).detach()
+
+
+def adam_by_hand(kind, gradients, decay):
+    def end(decay):
+        w, m, v = torch.ones(gradients.shape[1]).double(), 0, 0
+        for t, g in enumerate(gradients, 1):
+            if kind is torch.optim.AdamW:
+                w = w * (1 - 1e-3 * decay)
+            else:
+                g = g + decay * w
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            w = w - 1e-3 * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+        return w
+
+    return end(decay) - end(0)
+
+
+def swapped(kind):
+    return torch.optim.Adam if kind is torch.optim.AdamW else torch.optim.AdamW
+
+
+def apart(kind, g, decay, **how):
+    return run(kind, g, weight_decay=decay, **how) - run(kind, g, weight_decay=0, **how)
+
+
+DECAY = [
+    (lambda kind, g, d: run(kind, g, weight_decay=d), "subtract a run without decay"),
+    (lambda kind, g, d: run(kind, g, weight_decay=0), "this is the run without decay"),
+    (lambda kind, g, d: -apart(kind, g, d), "the wrong way round"),
+    (lambda kind, g, d: apart(kind, g, d, start=0.0), "at 0 there is nothing"),
+    (lambda kind, g, d: apart(swapped(kind), g, d), "use `kind`"),
+    (lambda kind, g, d: apart(kind, g[:1], d), "one step is taken"),
+    (lambda kind, g, d: apart(kind, g.flip(0), d), "in the order of their rows"),
+    (lambda kind, g, d: run(kind, g, weight_decay=d) - run(kind, g), "must be said"),
+]
+DECAY_RIGHT = [apart, together, adam_by_hand]
+
+# --- Chapter 10 ----------
+
+
+def shifts(patch):
+    return [(down, right) for down in range(patch) for right in range(patch)]
+
+
+def mean_over(pairs):
+    """The mean of the features over the shifts ``pairs(patch)``."""
+
+    def forced(features, images, patch):
+        moved = [features(torch.roll(images, pair, (2, 3))) for pair in pairs(patch)]
+        return torch.stack(moved).mean(0)
+
+    return forced
+
+
+def forced_in_one_call(features, images, patch):
+    moved = [images.roll(down, 2).roll(right, 3) for down, right in shifts(patch)]
+    return features(torch.cat(moved)).unflatten(0, (patch**2, len(images))).mean(dim=0)
+
+
+def forced_running(features, images, patch):
+    total = 0
+    for _ in range(patch):
+        for _ in range(patch):
+            total = total + features(images)
+            images = images.roll(1, 3)
+        images = images.roll(1, 2)
+    return total / patch**2
+
+
+def blurred(features, images, patch):
+    return features(sum(torch.roll(images, pair, (2, 3)) for pair in shifts(patch)) / patch**2)
+
+
+def with_zeros(features, images, patch):
+    h, w = images.shape[2:]
+    return sum(features(F.pad(images, (right, 0, down, 0))[..., :h, :w])
+               for down, right in shifts(patch)) / patch**2  # fmt: skip
+
+
+FORCED = [
+    (lambda f, x, p: f(x), "nothing is averaged"),
+    (mean_over(lambda p: [(0, n) for n in range(p)]), "a shift down matters"),
+    (mean_over(lambda p: [(n, 0) for n in range(p)]), "a shift to the right matters"),
+    (mean_over(lambda p: [(n, n) for n in range(p)]), "all pairs are needed"),
+    (lambda f, x, p: forced_running(f, x, p) * p * p, "the vectors are added up"),
+    (lambda f, x, p: torch.stack([f(torch.roll(x, s, (2, 3))) for s in shifts(p)]).amax(0),
+     "the mean is wanted"),
+    (blurred, "a blurred picture"),
+    (with_zeros, "no zeros"),
+    (mean_over(lambda p: shifts(2 * p)), "whole patches are free"),
+]  # fmt: skip
+FORCED_RIGHT = [mean_over(shifts), forced_in_one_call, forced_running]
+
+
+def halves(kernel, table, grid, dim=3, axis=2, share=0.5, rows=None):
+    kernel = share * (kernel + kernel.flip(dim))
+    places = table.reshape(1, *(rows or grid), -1)
+    return kernel, (share * (places + places.flip(axis))).reshape(table.shape)
+
+
+def tied_loop(kernel, table, grid):
+    kernel, table, side = kernel.clone(), table.clone(), kernel.shape[3]
+    for n in range(side // 2 + 1):
+        mean = (kernel[..., n] + kernel[..., side - 1 - n]) / 2
+        kernel[..., n] = kernel[..., side - 1 - n] = mean
+    for row in range(grid[0]):
+        for c in range(grid[1] // 2 + 1):
+            one, two = row * grid[1] + c, row * grid[1] + grid[1] - 1 - c
+            mean = (table[:, one] + table[:, two]) / 2
+            table[:, one] = table[:, two] = mean
+    return [kernel, table]
+
+
+def tied_index(kernel, table, grid):
+    n = torch.arange(grid[0] * grid[1])
+    mirror = n // grid[1] * grid[1] + grid[1] - 1 - n % grid[1]
+    return torch.lerp(kernel, kernel.flip(-1), 0.5), (table + table[:, mirror]) / 2
+
+
+def mirrored(kernel, table, grid):
+    return kernel.flip(3), table.unflatten(1, grid).flip(2).flatten(1, 2)
+
+
+TIED = [
+    (lambda k, t, g: (halves(k, t, g)[0], t), "the patches change places too"),
+    (lambda k, t, g: (k, halves(k, t, g)[1]), "mirrored inside too"),
+    (lambda k, t, g: halves(k, t, g, dim=2), "upside down"),
+    (lambda k, t, g: halves(k, t, g, axis=1), "from top to bottom"),
+    (lambda k, t, g: (halves(k, t, g)[0], (t + t.flip(1)) / 2), "turned round as a whole"),
+    (mirrored, "these are the mirror images"),
+    (lambda k, t, g: halves(k, t, g, share=1), "divide by 2"),
+    (lambda k, t, g: halves(k, t, g, rows=g[::-1]), "it is (rows, columns)"),
+    (lambda k, t, g: halves(k, t, g)[0], "a tuple of 2 is wanted"),
+]
+TIED_RIGHT = [halves, tied_loop, tied_index]
+
+# --- Chapter 12 ----------
+
+
+def graded_step(y, labels, classes, rate, sign=-1):
+    head = torch.nn.Linear(y.shape[1], classes).double()
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    F.cross_entropy(head(y), labels).backward()
+    return sign * rate * head.weight.grad
+
+
+def optimised_step(y, labels, classes, rate):
+    weight = torch.zeros(classes, y.shape[1], dtype=y.dtype, requires_grad=True)
+    F.cross_entropy(y @ weight.T, labels).backward()
+    torch.optim.SGD([weight], lr=rate).step()
+    return weight.detach()
+
+
+def step_loop(y, labels, classes, rate, p=None):
+    rows = torch.zeros(classes, y.shape[1]).to(y)
+    for vector, label in zip(y, labels, strict=True):
+        for k in range(classes):
+            push = (1 / classes if p is None else p) - (1.0 if k == label else 0.0)
+            rows[k] -= rate * push * vector / len(y)
+    return rows
+
+
+HEAD_STEP = [
+    (lambda y, t, k, r: graded_step(y, t, k, r, sign=1), "goes down the gradient"),
+    (lambda y, t, k, r: step_loop(y, t, k, r, p=0), "the probabilities are missing"),
+    (lambda y, t, k, r: -r * y.mean(0).repeat(k, 1) / k, "the targets are missing"),
+    (lambda y, t, k, r: len(y) * step_loop(y, t, k, r), "yours is their sum"),
+    (lambda y, t, k, r: -graded_step(y, t, k, 1), "this is the gradient"),
+    (lambda y, t, k, r: graded_step(y, t, k, 1), "the rate is missing"),
+    (lambda y, t, k, r: step_loop(y, t, k, r).T, "the matrix is turned"),
+    (lambda y, t, k, r: step_loop(y, t, k, r, p=1 / len(y)), "not of images"),
+    (lambda y, t, k, r: step_loop(y, t, k, r) / k, "not over the classes"),
+    (lambda y, t, k, r: step_loop(y, t, k, r)[:, 0], "shape: (3, 4) is wanted"),
+]
+HEAD_STEP_RIGHT = [graded_step, optimised_step, step_loop]
+
+# --- Chapter 13 ----------
+
+
+def years(e, r):
+    return e * 1e18 / r / 86_400 / 365
+
+
+def tera(e, d):
+    return e * 1e6 / (d * 86_400)
+
+
+TIME = [
+    (lambda e, r, d: (years(e / 1e3, r), tera(e / 1e3, d)), "a petaFLOP"),
+    (lambda e, r, d: (e * 1e18 / r / 86_400, tera(e, d)), "these are days"),
+    (lambda e, r, d: (e * 1e18 / r, tera(e, d)), "these are seconds"),
+    (lambda e, r, d: (years(e, r), e * 1e6 / d / 3600), "86,400 seconds"),
+    (lambda e, r, d: (years(e, r), e * 1e6 / d), "operations a day"),
+    (lambda e, r, d: (years(e, r), 1000 * tera(e, d)), "these are gigaFLOPs"),
+    (lambda e, r, d: (years(2 * e, r), tera(2 * e, d)), "do not double them"),
+    (lambda e, r, d: (3 * years(e, r), 3 * tera(e, d)), "three times"),
+    (lambda e, r, d: (tera(e, d), years(e, r)), "the speed first"),
+    (lambda e, r, d: years(e, r), "a tuple of 2 is wanted"),
+]
+TIME_RIGHT = [
+    lambda e, r, d: (years(e, r), tera(e, d)),
+    lambda e, r, d: [e / (r * 60 * 60 * 24 * 365 / 10**18), e / d / 86.4e3 * 10**6],
+    lambda e, r, d: tuple((torch.tensor([e]).double() * torch.tensor(
+        [1e18 / r / 31_536_000, 1e6 / d / 86_400]).double()).tolist()),
+]  # fmt: skip
+
+# --- Chapter 14 ----------
+
+
+def between(grid, patch):
+    y, x = torch.meshgrid(*(torch.arange(n) for n in grid), indexing="ij")
+    y, x = y.flatten() * float(patch), x.flatten() * float(patch)
+    return ((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2).sqrt().double()
+
+
+def shares(s, d):
+    return (-d / s).softmax(1)
+
+
+def bisected(grid, patch, goal=None):
+    """s and the weights, by halving an interval."""
+    d = between(grid, patch)
+    goal = d.mean() / 2 if goal is None else goal
+    low, high = 0.01, 5000.0
+    for _ in range(80):
+        s = (low + high) / 2
+        low, high = (s, high) if (shares(s, d) * d).sum(1).mean() < goal else (low, s)
+    return s, shares(s, d)
+
+
+def nats(weights):
+    return -(weights * weights.clamp(min=1e-300).log()).sum(1)
+
+
+def near_bisect(grid, patch):
+    s, weights = bisected(grid, patch)
+    return s, nats(weights).mean().exp()
+
+
+def near_newton(grid, patch):
+    """Steps of the secant rule on the logarithm of s."""
+    d = between(grid, patch)
+
+    def off(u):
+        return float((shares(math.exp(u), d) * d).sum(1).mean() - d.mean() / 2)
+
+    a, b = math.log(patch), math.log(2 * patch)
+    for _ in range(60):
+        if abs(off(b) - off(a)) < 1e-14:
+            break
+        a, b = b, b - off(b) * (b - a) / (off(b) - off(a))
+    return [math.exp(b), float(math.exp(nats(shares(math.exp(b), d)).mean()))]
+
+
+def near_table(grid, patch):
+    d = between(grid, patch)
+    sizes = patch * torch.logspace(-1, 2, 3000).double()
+    far = torch.stack([(shares(s, d) * d).sum(1).mean() for s in sizes])
+    s = sizes[(far - d.mean() / 2).abs().argmin()]
+    return s, torch.special.entr(shares(s, d)).sum(1).mean().exp()
+
+
+def changed_near(change):
+    """An answer made of s, the weights, the grid and the patch."""
+    return lambda grid, patch: change(*bisected(grid, patch), grid, patch)
+
+
+NEAR = [
+    (changed_near(lambda s, w, g, p: (s, nats(w).mean())), "these are nats"),
+    (changed_near(lambda s, w, g, p: (s, 2 ** nats(w).mean())), "not 2"),
+    (changed_near(lambda s, w, g, p: (s, nats(w).exp().mean())), "average the entropies first"),
+    (changed_near(lambda s, w, g, p: (s / p, nats(w).mean().exp())), "yours counts patches"),
+    (changed_near(lambda s, w, g, p: (nats(w).mean().exp(), s)), "the tokens first"),
+    (changed_near(lambda s, w, g, p: (s, len(w))), "are not equal"),
+    (lambda g, p: (lambda s, w: (s, nats(w).mean().exp()))(
+        *bisected(g, p, goal=between(g, p).sum() / len(between(g, p)) / (len(between(g, p)) - 1)
+                  / 2)), "at its own patch too"),
+    (changed_near(lambda s, w, g, p: s), "a tensor is wanted"),
+]  # fmt: skip
+NEAR_RIGHT = [near_bisect, near_newton, near_table]
+
+
+def changed(part, scale=-3.0, which=-1, copied=True):
+    """A model with the weights of a part of a block multiplied."""
+
+    def answer(model):
+        model = copy.deepcopy(model) if copied else model
+        with torch.no_grad():
+            model.blocks[which].get_submodule(part).weight.mul_(scale)
+        return model
+
+    return answer
+
+
+def new_head(classes):
+    def answer(model):
+        model = copy.deepcopy(model)
+        model.head = nn.Linear(12, classes).double()
+        return model
+
+    return answer
+
+
+def values_only(model):
+    model = copy.deepcopy(model)
+    model.blocks[2].attn.qkv.weight.data[24:] *= 5  # the rows of v
+    return model
+
+
+def from_its_state(model):
+    other = vt.VisionTransformer(model.config).double()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    state["blocks.2.mlp.fc2.bias"] += 2 * torch.arange(12)
+    other.load_state_dict(state)
+    return other
+
+
+def broken(model):
+    model = copy.deepcopy(model)
+    model.head.bias.data.fill_(float("nan"))
+    return model
+
+
+MAPS = [
+    (lambda model: model, "the answers are the same"),
+    (copy.deepcopy, "the answers are the same"),
+    (changed("attn.proj", copied=False), "work on a copy"),
+    (changed("mlp.fc1", which=0), "from block 1 on"),
+    (changed("attn.qkv"), "from block 2 on"),
+    (new_head(7), "the classes must stay"),
+    (broken, "no numbers"),
+    (lambda model: model.state_dict(), "a model is wanted"),
+    (lambda model: None, "a value of type NoneType"),
+]
+MAPS_RIGHT = [changed("attn.proj"), changed("mlp.fc2", 0.5), values_only, from_its_state,
+              new_head(5)]  # fmt: skip
+
+
 # check -> (wrong answers with words of their message, right answers)
 ANSWERS = {
+    "largest_side": (SIDE, SIDE_RIGHT),
+    "three_bits": (BITS, BITS_RIGHT),
+    "cut_judge": (JUDGE, JUDGE_RIGHT),
+    "survivors": (SURVIVORS, SURVIVORS_RIGHT),
+    "shuffled_table": (SHUFFLED, SHUFFLED_RIGHT),
+    "attention_in_pieces": (PIECES, PIECES_RIGHT),
+    "mean_vit": (MEAN_VIT, MEAN_VIT_RIGHT),
+    "smoothed_loss": (SMOOTHED, SMOOTHED_RIGHT),
+    "decay_alone": (DECAY, DECAY_RIGHT),
+    "forced_invariance": (FORCED, FORCED_RIGHT),
+    "left_right_tied": (TIED, TIED_RIGHT),
+    "head_step": (HEAD_STEP, HEAD_STEP_RIGHT),
+    "time_needed": (TIME, TIME_RIGHT),
+    "near_head": (NEAR, NEAR_RIGHT),
+    "same_maps": (MAPS, MAPS_RIGHT),
     "sequence_cost": (SEQUENCE, SEQUENCE_RIGHT),
     "one_token": (TOKEN, TOKEN_RIGHT),
     "nearest_colour": (PALETTE, PALETTE_RIGHT),

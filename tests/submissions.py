@@ -1,6 +1,6 @@
 """Sixteen submissions of one exercise, and what each grader gives them.
 
-The numbers are points of nine that checks give: three for ``patchify``, six for the rest. They
+The numbers are points of eleven that checks give: three for ``patchify``, eight for the rest. They
 record what the graders do, their weaknesses included, so that the page for instructors stays true.
 """
 
@@ -45,16 +45,16 @@ class Row:
 
     code: str = patchify(BODY)
     damage: str = ""
-    own: int = 9
-    nbgrader: object = 9
-    collected: int = 9  # nbgrader, after `course collect`
-    otter: object = 9
-    pytest: object = 9
+    own: int = 11
+    nbgrader: object = 11
+    collected: int = 11  # nbgrader, after `course collect`
+    otter: object = 11
+    pytest: object = 11
 
 
 def weak(code, **other):
     """A submission that gets nothing for the task, in every grader but those named."""
-    return Row(code, **{"own": 6, "nbgrader": 6, "collected": 6, "otter": 6, "pytest": 6, **other})
+    return Row(code, **{"own": 8, "nbgrader": 8, "collected": 8, "otter": 8, "pytest": 8, **other})
 
 
 SUBMISSIONS = {
@@ -68,7 +68,7 @@ SUBMISSIONS = {
     "prints 20 MB": weak(patchify("print('x' * 20_000_000)\n" + BODY)),
     "takes 6 GB": weak(patchify("return torch.ones(6 << 30, dtype=torch.uint8)")),
     "the book's own": weak("patchify = vt.patchify"),
-    "patches the checker": weak(PATCHER, nbgrader=9, collected=9, otter=9, pytest=9),
+    "patches the checker": weak(PATCHER, nbgrader=11, collected=11, otter=11, pytest=11),
     "no tracebacks": weak(TRACELESS + patchify(VIEW)),
     "test deleted": Row(damage="test deleted"),
     "no metadata": Row(damage="no metadata", nbgrader=ERROR),

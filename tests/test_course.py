@@ -147,7 +147,7 @@ def test_the_search_for_leaks_finds_one(course):
 
 def test_the_instructors_notebook_holds_points_solutions_and_reasons(course):
     cells = nbformat.read(course / "instructor" / "ex02_patchify.ipynb", 4).cells
-    assert "| together | 11 | |" in cells[1].source
+    assert "| together | 13 | |" in cells[1].source
     text = "\n".join(cell.source for cell in cells)
     assert "x.permute(0, 2, 4, 1, 3, 5)" in text and "**Why.**" in text and "seed=7" in text
 
@@ -156,7 +156,7 @@ def test_the_source_for_nbgrader_keeps_its_metadata(course):
     path = course / "nbgrader" / "source" / "ex02_patchify" / "ex02_patchify.ipynb"
     kept = nbformat.read(path, 4)
     assert source.faults(kept) == []
-    assert sum(map(source.points, kept.cells)) == 11
+    assert sum(map(source.points, kept.cells)) == 13
     compile((course / "nbgrader" / "nbgrader_config.py").read_text(), "config", "exec")
 
 
@@ -166,7 +166,7 @@ def test_a_plain_file_is_tested_by_pytest(course, tmp_path):
         (tmp_path / file).write_text((course / "plain" / file).read_text())
     command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", "."]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert "4 failed" in run.stdout and run.stdout.count("no answer in the cell yet") >= 4
+    assert "5 failed" in run.stdout and run.stdout.count("no answer in the cell yet") >= 5
     text = (tmp_path / f"{name}.py").read_text()
     assert "check" not in text.split("Task 1")[1] and "BEGIN" not in text
     solved = "\n\n".join(source.unmarked(c.source) for c in source.read(name).cells
@@ -175,11 +175,11 @@ def test_a_plain_file_is_tested_by_pytest(course, tmp_path):
     full = (course / "instructor" / "plain" / f"test_{name}.py").read_text()
     (tmp_path / f"test_{name}.py").write_text(full)
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert "4 passed" in run.stdout, run.stdout
-    assert full.count("seed=7") == 4
+    assert "5 passed" in run.stdout, run.stdout
+    assert full.count("seed=7") == 5
     (tmp_path / f"{name}.py").write_text(solved.replace("def patchify", "def missing"))
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert "1 failed, 3 passed" in run.stdout, run.stdout
+    assert "1 failed, 4 passed" in run.stdout, run.stdout
 
 
 def test_run_all_in_a_hand_out_stops_with_the_kind_message(course):
@@ -202,7 +202,7 @@ def test_the_course_file_sets_title_date_and_points(tmp_path):
     cells = nbformat.read(tmp_path / "out" / "student" / "ex02_patchify.ipynb", 4).cells
     assert "*Seeing* · due 2027-03-01" in cells[0].source
     assert "15 min · 5 points · Goal" in cells[2].source
-    assert cells[-2].source.count("2 points, read by a person") == 1
+    assert "25 min · 4 points, read by a person · Goal" in cells[-6].source
 
 
 @pytest.mark.parametrize(("text", "words"), [

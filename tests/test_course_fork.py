@@ -4,6 +4,7 @@ import csv
 import os
 
 import nbformat
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from vit_teach.course import __main__ as cli
@@ -25,7 +26,20 @@ def panel(grade_id, **more):
             "nbgrader": {**base, **more}}  # fmt: skip
 
 
-def my_edition(folder):
+def by_tags(*tags):
+    """The metadata that the tags of JupyterLab's own sidebar leave (4.6.6)."""
+    return {"tags": list(tags)}
+
+
+# how the answer and the check are marked, and what the check is called then
+MARKED = {
+    "panel": (panel("cell-0a1b2c3d4e5f6a7b", solution=True),
+              panel("grey", grade=True, locked=True, points=2), "grey"),
+    "tags": (by_tags("answer"), by_tags("check", "points-2"), "grey-check"),
+}  # fmt: skip
+
+
+def my_edition(folder, answer_is, check_is):
     """Chapter 2's exercises without the task "where does a pixel go?", with one about the mean."""
     notebook = nbformat.read(source.EXERCISES / "ex02_patchify.ipynb", as_version=4)
     notebook.cells = [cell for cell in notebook.cells if not cell.id.startswith("where")]
@@ -41,8 +55,8 @@ assert float(grey(torch.arange(3.0).view(1, 3, 1, 1))) == 1
 ### END HIDDEN TESTS"""
     notebook.cells += [
         new_markdown_cell(task, metadata={"tags": ["task"]}),
-        new_code_cell(answer, metadata=panel("cell-0a1b2c3d4e5f6a7b", solution=True)),
-        new_code_cell(test, metadata=panel("grey", grade=True, locked=True, points=2)),
+        new_code_cell(answer, metadata=answer_is),
+        new_code_cell(test, metadata=check_is),
     ]
     nbformat.write(notebook, folder / "ex02_mine.ipynb")
 
@@ -59,14 +73,17 @@ def hand_in(folder, name, change):
     nbformat.write(made, path)
 
 
-def test_a_teachers_own_edition(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("how", MARKED)
+def test_a_teachers_own_edition(how, tmp_path, monkeypatch, capsys):
+    *marked, grey_id = MARKED[how]
     (tmp_path / "course.yml").write_text(COURSE)
-    my_edition(tmp_path)
+    my_edition(tmp_path, *marked)
     monkeypatch.setattr(source, "EXERCISES", tmp_path)
     (tmp_path / "ex05_attention.ipynb").write_bytes(
         (source.ROOT / "book" / "exercises" / "ex05_attention.ipynb").read_bytes()
     )
     mine = ["--config", str(tmp_path / "course.yml")]
+    assert cli.main([*mine, "prove", "ex02_mine"]) == 0
     assert cli.main([*mine, "build", "--out", str(tmp_path / "out")]) == 0
     assert sorted(path.stem for path in (tmp_path / "out" / "student").iterdir()) == [
         "ex02_mine", "ex05_attention",
@@ -84,8 +101,8 @@ def test_a_teachers_own_edition(tmp_path, monkeypatch, capsys):
     total = {}
     for row in rows:
         total[row["student"]] = total.get(row["student"], 0) + float(row["score"] or 0)
-    assert total == {"ada": 11, "bo": 9, "cy": 0}
-    (said,) = [row["message"] for row in rows if row["student"] == "bo" and row["task"] == "grey"]
+    assert total == {"ada": 13, "bo": 11, "cy": 0}
+    (said,) = [row["message"] for row in rows if row["student"] == "bo" and row["task"] == grey_id]
     assert said.startswith("this does not hold: assert grey(torch.ones(2, 3, 4, 5))")
 
 
@@ -101,3 +118,30 @@ def test_the_whole_course_is_built_in_less_than_a_minute(tmp_path):
         assert list((tmp_path / "out" / "otter" / name / "tests").glob("*.py"))
         assert (tmp_path / "out" / "nbgrader" / "source" / name / f"{name}.ipynb").is_file()
     assert len(list((tmp_path / "out" / "quiz").iterdir())) == 3 * len(names)
+
+
+def test_a_hand_out_that_gets_points_for_nothing_is_not_proved(tmp_path, monkeypatch, capsys):
+    answer = "### BEGIN SOLUTION\nx = 3\n### END SOLUTION"
+    cells = [
+        new_markdown_cell("## Task 1: three", metadata=by_tags("task")),
+        new_code_cell(answer, metadata=by_tags("answer")),
+        new_code_cell("assert 1 + 2 == 3", metadata=by_tags("check")),
+    ]
+    path = tmp_path / "ex99_three.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    assert cli.main(["prove", str(path)]) == 1
+    assert "an untouched hand-out gets points for x-check" in capsys.readouterr().err
+
+
+def test_points_are_those_of_the_tag_or_one():
+    cells = [
+        new_markdown_cell("## Task 1: a", metadata=by_tags("task")),
+        new_code_cell("def my_a(): ...", metadata=by_tags("answer")),
+        new_code_cell("assert my_a", metadata=by_tags("check", "points-3")),
+        new_markdown_cell("In words.", metadata=by_tags("answer")),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    source.marked_by_tags(notebook)
+    found = [(source.graded(c).get("grade_id"), source.points(c)) for c in notebook.cells]
+    assert found == [(None, 0), ("my-a", 0), ("my-a-check", 3), ("my-a-words", 1)]
+    assert [source.is_answer(c) for c in notebook.cells] == [False, True, False, True]

@@ -59,6 +59,18 @@ def test_the_own_grader(name, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_page_for_instructors_has_this_table():
+    text = (ROOT / "book" / "appendix" / "for_instructors.md").read_text(encoding="utf-8")
+    lines = text[text.index("| submission | ours") :].split("\n\n")[0].splitlines()[2:]
+    found = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    wanted = []
+    for name, row in SUBMISSIONS.items():
+        damaged = row.damage not in ("", "empty")  # a plain file has no cells to damage
+        numbers = [row.own, row.nbgrader, row.collected, row.otter, "" if damaged else row.pytest]
+        wanted.append([name, *map(str, numbers)])
+    assert found == wanted
+
+
 # --- nbgrader ----------
 
 
@@ -101,7 +113,7 @@ def test_nbgrader(course, tmp_path):
             made[file_name(name)], wanted[file_name(name)] = notebook(row), row.nbgrader
         if row.nbgrader == ERROR:
             clean, _ = collect.collect(source.read(NAME), notebook(row))
-            made[f"{file_name(name)}-clean"], wanted[f"{file_name(name)}-clean"] = clean, 9
+            made[f"{file_name(name)}-clean"], wanted[f"{file_name(name)}-clean"] = clean, 11
     points, said = nbgrader_course(course, tmp_path / "nb", made)
     assert points == wanted, said[-3000:]
 
@@ -111,7 +123,7 @@ def test_a_submission_to_nbgrader_can_change_every_mark(course, tmp_path):
     made = {name: notebook(SUBMISSIONS[row]) for name, row in
             (("a-half", "half"), ("b-thief", "opens the gradebook"))}  # fmt: skip
     points, _ = nbgrader_course(course, tmp_path / "nb", made)
-    assert points["a-half"] == 4 * 99
+    assert points["a-half"] == 5 * 99
 
 
 @needs("nbgrader")
@@ -194,8 +206,8 @@ def test_gradescope_gets_a_report_of_the_own_grader(course, tmp_path):
     call("vit_teach.course", *words, folder=folder)
     report = json.loads((folder / "results" / "results.json").read_text())
     scores = {test["name"]: (test["score"], test["max_score"]) for test in report["tests"]}
-    assert scores["patchify-check"] == (0, 3) and len(scores) == 4
-    assert sum(score for score, _ in scores.values()) == 6
+    assert scores["patchify-check"] == (0, 3) and len(scores) == 5
+    assert sum(score for score, _ in scores.values()) == 8
 
 
 def test_a_report_for_gradescope_takes_one_submission(tmp_path, capsys):

@@ -49,7 +49,7 @@ def test_the_page_holds_stub_hints_executed_solution_and_verdict(small_site):
         "Show a solution", "patchify: right (10 cases)", "Why this is right", "Task 2: and back",
     )]  # fmt: skip
     assert places == sorted(places)
-    assert html.count("Show a solution") == 4 and html.count("A good answer") == 1
+    assert html.count("Show a solution") == 5 and html.count("A good answer") == 1
     assert "BEGIN SOLUTION" not in html and "seed=7" not in html and "HIDDEN" not in html
 
 
@@ -196,16 +196,25 @@ def test_every_exercise_is_in_the_contents_under_its_chapter():
 
 def test_a_chapter_lists_its_exercises_with_level_and_minutes():
     for name in source.configuration()["exercises"]:
-        if name[2:4] == "01":
-            continue  # chapter 1 ends in exercises of its own; the contents lead to the others
         (chapter,) = (ROOT / "book").glob(f"{name[2:4]}_*.ipynb")
         text = "\n".join(cell.source for cell in nbformat.read(chapter, as_version=4).cells)
         (section,) = re.findall(r"^## Exercises\n(.*?)(?=^## |\Z)", text, re.M | re.S)
         assert f"](exercises/{name}.ipynb)" in section
-        found = re.findall(r"^- (.+) \((\w+), (\d+) min\)$", section, re.M)
+        line = rf"^- \[(.+)\]\(exercises/{name}\.ipynb#([\w-]+)\) \((\w+), (\d+) min\)$"
+        found = re.findall(line, section, re.M)
         tasks = [group[0].source for group in source.groups(source.read(name))[1:]]
-        head = r"## Task \d+: (.+)\n\n\*Level: (\w+) · (\d+) min"
-        assert found == [re.match(head, task).groups() for task in tasks], chapter.name
+        head = r"## (Task \d+: (.+))\n\n\*Level: (\w+) · (\d+) min"
+        wanted = [re.match(head, task).groups() for task in tasks]
+        assert [(title, level, minutes) for title, _, level, minutes in found] == [
+            one[1:] for one in wanted
+        ], chapter.name
+        assert [place for _, place, *_ in found] == [slug(one[0]) for one in wanted]
+        assert len(section.strip().splitlines()) == 2 + len(tasks), "a list, and nothing else"
+
+
+def slug(heading):
+    """The place of a heading in an address, as the site makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def test_the_page_for_instructors_states_the_right_numbers():

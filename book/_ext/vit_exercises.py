@@ -14,8 +14,10 @@ FOLDER = "book/exercises/"
 
 
 def page_of(notebook, name):
-    """The page of the exercise ``name``, with or without solutions, as the course file wants it."""
-    return source.page(notebook, source.configuration()["solutions"], quiz=name[2:4])
+    """The page of the exercise ``name``, with the points and solutions of the course file."""
+    config = source.configuration()
+    notebook = source.prepared(notebook, name, config)
+    return source.page(notebook, config["solutions"], quiz=name[2:4])
 
 
 def read(path: Path):

@@ -17,10 +17,29 @@ def chapter():
     return chapters.built(NAME, less=(("subset(200)", "subset(20)"),))
 
 
-@pytest.mark.parametrize("number", range(len(chapters.exercises(NAME))))
-def test_the_solution_runs(number):
-    code = compile(chapters.solution(NAME, number), f"solution {number + 1}", "exec")
-    exec(code, dict(chapter()))
+def test_the_rows_of_a_fresh_head_that_no_picture_shows_stay_alike():
+    built = chapter()
+
+    def rows_after_a_step(labels):
+        fresh = vt.weights.recorded("cifar-vit-20min")
+        fresh.reset_head(built["K"])
+        F.cross_entropy(fresh(built["images"]), labels).backward()
+        return -0.03 * fresh.head.weight.grad  # (K, D)
+
+    labels = built["few"].labels
+    rows = rows_after_a_step(labels)
+    assert all(not torch.allclose(rows[a], rows[b]) for a in range(built["K"]) for b in range(a))
+    rows = rows_after_a_step(torch.zeros_like(labels))
+    assert torch.equal(rows[1], rows[2]) and not torch.allclose(rows[0], rows[1])
+
+
+def test_the_control_that_the_exercises_ask_for_can_be_run_in_the_chapter():
+    built = chapter()
+    bare = vt.weights.recorded("cifar-vit-20min")
+    bare.pos_embed.data.zero_()
+    found = built["answers"](bare, built["plain"])
+    assert not torch.equal(found, built["said"]["32 pixels"])
+    assert found.shape == built["said"]["no table"].shape
 
 
 @pytest.mark.parametrize(

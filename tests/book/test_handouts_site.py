@@ -4,6 +4,7 @@ import zipfile
 
 import nbformat
 import pytest
+from test_course import handed_lines, solution_lines
 
 from vit_teach.course import slides, source
 
@@ -28,6 +29,20 @@ def test_a_zip_has_the_notebook_behind_the_download_button(site):
         assert given == download.read_bytes()
         text = "\n".join(cell.source for cell in nbformat.reads(given.decode(), 4).cells)
         assert "BEGIN SOLUTION" not in text and "HIDDEN" not in text
+
+
+def test_neither_a_download_nor_the_index_of_the_search_holds_a_line_of_a_solution(site):
+    lines, handed = solution_lines(), handed_lines()
+    downloads = sorted((site / "_sources" / "book" / "exercises").glob("*.ipynb"))
+    assert [path.stem for path in downloads] == list(source.configuration()["exercises"])
+    for path in downloads:
+        text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
+        assert not {line for line in lines if line in text} - handed, path.name
+    indexes = sorted(site.glob("search*.js*"))
+    assert indexes
+    for path in indexes:
+        text = path.read_text(encoding="utf-8")
+        assert not {line for line in lines if line in text} - handed, path.name
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -1,4 +1,4 @@
-"""Checks of chapter 1: what a sequence costs, one token, and the nearest colour of a palette."""
+"""Checks of chapter 1: what a sequence and an image cost, a token, colours of few bits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -154,3 +154,88 @@ def nearest_colour(answer: Callable[..., Any], seed: int = 0) -> None:
         want = _distances(pixels, palette).argmin(dim=1)
         cases.append(Case(("pixels", "palette"), (pixels, palette), want, PALETTE_FAULTS))
     examine("nearest_colour", answer, cases)
+
+
+def _side(gigabytes: float, number: float = 4, gigabyte: float = 1e9) -> float:
+    """The side of the largest square image in pixels, not yet rounded."""
+    return float((gigabytes * gigabyte / number) ** 0.25)
+
+
+SIDE_FAULTS = {
+    "that is the number of tokens; a square image of side s has s * s of them.":
+        lambda gigabytes: int(_side(gigabytes) ** 2),
+    "a number of 32 bits takes four bytes, you count one.":
+        lambda gigabytes: int(_side(gigabytes, 1)),
+    "32 bits are four bytes: do not divide bytes by 32.":
+        lambda gigabytes: int(_side(gigabytes, 32)),
+    "a number of 32 bits takes four bytes; two are those of 16 bits.":
+        lambda gigabytes: int(_side(gigabytes, 2)),
+    "a gigabyte is 10**9 bytes here, not 2**30.":
+        lambda gigabytes: int(_side(gigabytes, gigabyte=2**30)),
+    "a gigabyte has 10**9 bytes, not 10**6.": lambda gigabytes: int(_side(gigabytes, 4, 1e6)),
+    "round down: the matrix of this image is larger than the memory.":
+        lambda gigabytes: int(_side(gigabytes)) + 1,
+    "whole pixels are wanted: round down.": _side,
+}  # fmt: skip
+
+
+def largest_side(answer: Callable[..., Any], seed: int = 0) -> None:
+    """Check ``largest_side(gigabytes)``: side of the largest square image, in whole pixels.
+
+    With a token for each pixel, one attention matrix of 32-bit numbers fits into ``gigabytes`` of
+    10**9 bytes. Raises ``Wrong``.
+
+    >>> largest_side(lambda gigabytes: 0)
+    Traceback (most recent call last):
+    vit_teach.check.isolate.Wrong: 125 is wanted, yours is 0. (gigabytes=1)
+    """
+    whole, _ = draws(seed)
+    sizes = [1, 16, *(whole(2, 500) for _ in range(8))]
+    sizes = [n for n in sizes if abs(_side(n) - round(_side(n))) > 1e-6]  # no tie to round
+    cases = [Case(("gigabytes",), (n,), int(_side(n)), SIDE_FAULTS) for n in sizes]
+    examine("largest_side", answer, cases)
+
+
+def _steps(image: Tensor, steps: int = 8) -> Tensor:
+    return (image * steps).floor().clamp(max=steps - 1)
+
+
+BITS_FAULTS = {
+    "each value becomes the middle of its step, not its lower end.":
+        lambda image: _steps(image) / 8,
+    "rounding gives nine values, from 0 to 1; eight equal steps are wanted, and their middles.":
+        lambda image: (image * 8).round() / 8,
+    "eight values from 0 to 1 are seven equal steps: divide the range into eight.":
+        lambda image: (image * 7).round() / 7,
+    "the value 1.0 is the upper end of the last step, and belongs to it.":
+        lambda image: ((image * 8).floor() + 0.5) / 8,
+    "3 bits count 2**3 = 8 steps, not 3.": lambda image: (_steps(image, 3) + 0.5) / 3,
+    "these are the numbers of the steps; the middle of step s is (s + 1/2) / 8.": _steps,
+    "step s ends at (s + 1) / 8: its middle is (s + 1/2) / 8.":
+        lambda image: (_steps(image) + 1) / 8,
+    "each channel keeps its own 3 bits; yours are all alike, a grey picture.":
+        lambda image: ((_steps(image.mean(dim=0, keepdim=True)) + 0.5) / 8).expand_as(image),
+}  # fmt: skip
+
+
+def three_bits(answer: Callable[..., Any], seed: int = 0) -> None:
+    """Check ``three_bits(image)``: (C, H, W), values 0 to 1, each at the middle of its eighth.
+
+    Raises ``Wrong``.
+
+    >>> three_bits(lambda image: image)
+    Traceback (most recent call last):
+    vit_teach.check.isolate.Wrong: right shape, wrong content: at [0, 0, 0] 0.0625 is wanted, ...
+    """
+    whole, _ = draws(seed)
+    random = seeded(seed)
+    cases = []
+    for _ in range(6):
+        shape = whole(2, 4), whole(3, 7), whole(3, 7)
+        step = torch.randint(0, 8, shape, generator=random)
+        inside = 0.1 + 0.8 * torch.rand(shape, generator=random, dtype=torch.float64)
+        image = (step + inside) / 8  # no value near the border of two steps
+        image[0, 0, 0], image[-1, -1, -1] = 0, 1
+        want = (_steps(image) + 0.5) / 8
+        cases.append(Case(("image",), (image,), want, BITS_FAULTS, tolerance=CLOSE))
+    examine("three_bits", answer, cases)

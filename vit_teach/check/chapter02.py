@@ -1,4 +1,4 @@
-"""Checks of chapter 2: an image to patches and back, with numbers that know their place."""
+"""Checks of chapter 2: an image to patches and back, by numbers that know their place."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -72,6 +72,11 @@ CUT_FAULTS = {
     "the images of the batch are mixed up.":
         lambda images, patch: by_slicing(images.flip(0), patch),
 }  # fmt: skip
+
+
+def _square(*axes: int) -> Callable[[Tensor, int], Tensor]:
+    """The same for square patches of side p."""
+    return lambda images, p: _joined(*axes)(images, (p, p))
 
 
 def sizes(seed: int, count: int, square: bool = False) -> Iterator[tuple[Tensor, tuple[int, int]]]:
@@ -231,3 +236,55 @@ def where(answer: Callable[..., Any], seed: int = 0) -> None:
     names = ("channel", "y", "x", "width", "patch")
     cases = [Case(names, inputs, _where(*inputs), WHERE_FAULTS) for inputs in questions]
     examine("where", answer, cases)
+
+
+# --- A test of cuts ----------
+
+
+# what a cut does -> (the cut, what is said of a judge that is wrong about it)
+CUTS: dict[str, tuple[Callable[[Tensor, int], Tensor], str]] = {
+    "right": (lambda images, p: by_slicing(images, (p, p)), "refuses the right cut."),
+    "reshape": (_square(0, 1, 2, 3, 4, 5), "accepts a single reshape, which moves no number."),
+    "unfold": (
+        _square(0, 1, 2, 4, 3, 5),
+        "accepts a cut with the channel axis in front of the grid. Several channels show it.",
+    ),
+    "columns": (
+        _square(0, 4, 2, 1, 3, 5),
+        "accepts a grid that is read column by column. Several rows and columns of patches show "
+        "it.",
+    ),
+    "batch": (
+        lambda images, p: by_slicing(images.flip(0), (p, p)),
+        "accepts a cut that mixes up the images of a batch. A batch of several images shows it.",
+    ),
+    "inside": (_square(0, 2, 4, 1, 5, 3), "accepts patches whose rows and columns are swapped."),
+    "ppc": (_square(0, 2, 4, 3, 5, 1), 'accepts order "ppc", the channel last.'),
+    "shape": (
+        lambda images, p: by_slicing(images, (p, p))[:, :1],
+        "accepts a cut that gives the first patch only: look at the shape too.",
+    ),
+}  # fmt: skip
+
+
+def _call_judge(answer: Callable[..., Any], cut: str) -> Any:
+    return answer(CUTS[cut][0])
+
+
+def cut_judge(answer: Callable[..., Any], seed: int = 0) -> None:
+    """Check ``judge(cut)``: True for a right cut of images into patches, False for the others.
+
+    ``cut(images, p)`` takes images (B, C, H, W) and the side of a square patch. The same cuts come
+    with every ``seed``, in another order. Raises ``Wrong``.
+
+    >>> cut_judge(lambda cut: False)
+    Traceback (most recent call last):
+    vit_teach.check.isolate.Wrong: your judge refuses the right cut. (cut=right)
+    """
+    order = torch.randperm(len(CUTS), generator=seeded(seed)).tolist()
+    cases = []
+    for cut in (list(CUTS)[n] for n in [0, *order]):
+        right = cut == "right"
+        faults = {f"your judge {CUTS[cut][1]}": lambda cut, right=right: not right}
+        cases.append(Case(("cut",), (cut,), right, faults, _call_judge))
+    examine("cut_judge", answer, cases, OWN)

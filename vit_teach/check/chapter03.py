@@ -1,4 +1,4 @@
-"""Checks of chapter 3: the linear projection, its cost, and its weights in other layouts."""
+"""Checks of chapter 3: the linear projection, its cost, its weights elsewhere, and a shift."""
 
 from collections.abc import Callable
 from typing import Any
@@ -204,3 +204,71 @@ def twice_kernel(answer: Callable[..., Any], seed: int = 0) -> None:
         want = _twice(weight) / 4
         cases.append(Case(("weight",), (weight,), want, TWICE_FAULTS, tolerance=CLOSE))
     examine("twice_kernel", answer, cases)
+
+
+# --- A picture that moves ----------
+
+
+def _embedded(image: Tensor, weight: Tensor) -> Tensor:
+    return _tokens(image[None], weight, image.new_zeros(len(weight)))[0]  # (N, D)
+
+
+def _found(image: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
+    """(N, N), True where a token of the moved image is one of the image as it was."""
+    return torch.cdist(_embedded(moved, weight), _embedded(image, weight)) < CLOSE
+
+
+def _survivors(image: Tensor, weight: Tensor, shift: int, axis: int = 2) -> int:
+    moved = torch.roll(image, shift, dims=axis)
+    return int(_found(image, moved, weight).any(dim=1).sum())
+
+
+def _without_the_rest(image: Tensor, shift: int) -> Tensor:
+    return F.pad(image, (shift, 0))[..., : image.shape[2]]
+
+
+SURVIVOR_FAULTS = {
+    "you look for each token in its own place only; it may stand in another.":
+        lambda image, weight, shift: int(
+            _found(image, torch.roll(image, shift, dims=2), weight).diagonal().sum()),
+    "the picture has moved down; to the right is along the columns, the last axis.":
+        lambda image, weight, shift: _survivors(image, weight, shift, axis=1),
+    "what leaves on the right comes in again on the left: torch.roll, no zeros.":
+        lambda image, weight, shift: int(
+            _found(image, _without_the_rest(image, shift), weight).any(dim=1).sum()),
+    "you count pairs; a new token that equals several old ones counts once.":
+        lambda image, weight, shift: int(
+            _found(image, torch.roll(image, shift, dims=2), weight).sum()),
+    "these are the new tokens; wanted are those that were there before.":
+        lambda image, weight, shift: len(_embedded(image, weight))
+        - _survivors(image, weight, shift),
+    "the shift is in pixels, not in patches.":
+        lambda image, weight, shift: _survivors(image, weight, shift * weight.shape[3]),
+    "the number is wanted, not the share.":
+        lambda image, weight, shift: _survivors(image, weight, shift)
+        / len(_embedded(image, weight)),
+}  # fmt: skip
+
+
+def _call_survivors(answer: Callable[..., Any], image: Tensor, weight: Tensor, shift: int) -> Any:
+    return answer(lambda image: _embedded(image, weight), image, shift)
+
+
+def survivors(answer: Callable[..., Any], seed: int = 0) -> None:
+    """Check ``survivors(embed, image, shift)``: how many tokens a shift to the right leaves alive.
+
+    ``embed`` maps an image (C, H, W) to tokens (N, D), ``shift`` is in pixels. Raises ``Wrong``.
+
+    >>> survivors(lambda embed, image, shift: 0)
+    Traceback (most recent call last):
+    vit_teach.check.isolate.Wrong: 6 is wanted, yours is 0. (image (3, 9, 20), ..., shift=1)
+    """
+    _, normal = draws(seed)
+    cases = []
+    for (ph, pw), shift in (((3, 4), 1), ((2, 5), 2), ((3, 4), 4), ((3, 4), 8), ((2, 5), 1)):
+        image = normal(3, 3 * ph, 5 * pw)
+        image[:, : 2 * ph, pw + 1 : 5 * pw - 1] = 1  # a wall of one colour, in two rows
+        inputs = image, normal(6, 3, ph, pw), shift
+        names, want = ("image", "kernel", "shift"), _survivors(*inputs)
+        cases.append(Case(names, inputs, want, SURVIVOR_FAULTS, _call_survivors))
+    examine("survivors", answer, cases)

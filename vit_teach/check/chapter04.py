@@ -1,4 +1,4 @@
-"""Checks of chapter 4: fixed tables of sines, the class token, a table for another grid."""
+"""Checks of chapter 4: fixed tables of sines, the class token, a table moved and resized."""
 
 from collections.abc import Callable
 from typing import Any
@@ -195,7 +195,14 @@ def _on_a_line(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Ten
     return torch.cat([table[:, :1], line.transpose(1, 2)], dim=1)
 
 
+def _by_number(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Resize only where the number of patches changes."""
+    return table if old[0] * old[1] == new[0] * new[1] else _resized(table, old, new)
+
+
 RESIZE_FAULTS = {
+    "as many patches in another shape are another grid: compare the grids, not their number.":
+        _by_number,
     "the corners are not aligned: old corner and new corner must be the same row.":
         lambda table, old, new: _resized(table, old, new, align_corners=False),
     "this is bicubic; the rule here is bilinear.":
@@ -229,9 +236,50 @@ def resize_positions(answer: Callable[..., Any], seed: int = 0) -> None:
     whole, normal = draws(seed)
     sizes = [(2, 3, 4, 5, 3)] + [tuple(whole(2, 6) for _ in range(5)) for _ in range(6)]
     sizes.append((4, 3, 4, 3, 5))  # an equal grid: the table as it was
+    sizes.append((4, 4, 2, 8, 3))  # as many patches, in another shape
     cases = []
     for gh, gw, nh, nw, d in sizes:
         inputs = normal(1, 1 + gh * gw, d), (gh, gw), (nh, nw)
         names, want = ("table", "old", "new"), _resized(*inputs)
         cases.append(Case(names, inputs, want, RESIZE_FAULTS, tolerance=CLOSE))
     examine("resize_positions", answer, cases, (own.resize_positions,))
+
+
+def _shuffled(table: Tensor, order: Tensor) -> Tensor:
+    return torch.cat([table[:, :1], table[:, 1:][:, order]], dim=1)
+
+
+SHUFFLE_FAULTS = {
+    "this is the inverse order: row i of the new table is row order[i] of the old one.":
+        lambda table, order: _shuffled(table, order.argsort()),
+    "the table is as it was: its rows must follow their patches.": lambda table, order: table,
+    "patch i has row i + 1 of the table: row 0 is the class token's.":
+        lambda table, order: torch.cat([table[:, :1], table[:, order]], dim=1),
+    "the class token stays where it is, and so does its row.":
+        lambda table, order: torch.cat([table[:, order], table[:, -1:]], dim=1),
+    "the class token's row is lost.": lambda table, order: table[:, 1:][:, order],
+    "the class token's row stands at the end; it stays the first.":
+        lambda table, order: _shuffled(table, order).roll(-1, 1),
+    "the class token's row must stay as it is; yours is zero.":
+        lambda table, order: F.pad(table[:, 1:][:, order], (0, 0, 1, 0)),
+}  # fmt: skip
+
+
+def shuffled_table(answer: Callable[..., Any], seed: int = 0) -> None:
+    """Check ``follow(table, order)``: the table (1, 1 + N, D) with which a shuffle changes nothing.
+
+    Place i of the shuffled picture holds patch ``order[i]`` of the old one. Raises ``Wrong``.
+
+    >>> shuffled_table(lambda table, order: table)
+    Traceback (most recent call last):
+    vit_teach.check.isolate.Wrong: the table is as it was: its rows must follow their patches. ...
+    """
+    whole, normal = draws(seed)
+    orders = [torch.tensor([1, 2, 0, 4, 3])]
+    for _ in range(5):
+        orders.append(normal(whole(5, 12)).argsort())
+    cases = []
+    for order in orders:
+        inputs = normal(1, 1 + len(order), whole(2, 6)), order
+        cases.append(Case(("table", "order"), inputs, _shuffled(*inputs), SHUFFLE_FAULTS))
+    examine("shuffled_table", answer, cases)

@@ -1,4 +1,4 @@
-"""Checks of chapter 5: attention, a mask, several heads, and the packing of their weights."""
+"""Checks of chapter 5: attention, a mask, several heads, their packing, and pieces of keys."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..vit import attention as own
 from .chapter03 import CLOSE, draws
@@ -274,3 +275,104 @@ def repack(answer: Callable[..., Any], seed: int = 0) -> None:
             want = _repacked(rows, heads)
             cases.append(Case(("rows", "heads"), (rows, heads), want, REPACK_FAULTS))
     examine("repack", answer, cases)
+
+
+# --- Piece by piece ----------
+
+
+def _pieces(
+    q: Tensor, k: Tensor, v: Tensor, size: int, total: bool = True, result: bool = True
+) -> Tensor:
+    """Attention over pieces of keys; what is not rescaled for a new maximum is a mistake."""
+    largest = q.new_full((len(q), 1), -float("inf"))
+    sums, mixed = torch.zeros_like(largest), torch.zeros_like(q)
+    for some_k, some_v in zip(k.split(size), v.split(size), strict=True):
+        scores = _scores(q, some_k) * q.shape[-1] ** -0.5
+        new = torch.maximum(largest, scores.amax(dim=1, keepdim=True))
+        shrink, part = (largest - new).exp(), (scores - new).exp()
+        sums = sums * (shrink if total else 1) + part.sum(dim=1, keepdim=True)
+        mixed = mixed * (shrink if result else 1) + part @ some_v
+        largest = new
+    return mixed / sums
+
+
+def _each(q: Tensor, k: Tensor, v: Tensor, size: int) -> Tensor:
+    """Attention to each piece alone, (pieces, T, h)."""
+    pairs = zip(k.split(size), v.split(size), strict=True)
+    return torch.stack([_attend(q, some_k, some_v) for some_k, some_v in pairs])
+
+
+def _not_divided(q: Tensor, k: Tensor, v: Tensor, size: int) -> Tensor:
+    scores = _scores(q, k) * q.shape[-1] ** -0.5
+    return (scores - scores.amax(dim=1, keepdim=True)).exp() @ v
+
+
+PIECE_FAULTS = {
+    "each piece has a softmax of its own and all count alike: the sums must go over all keys.":
+        lambda q, k, v, size: _each(q, k, v, size).mean(dim=0),
+    "the results of the pieces are added up; divide once, by the sum over all keys.":
+        lambda q, k, v, size: _each(q, k, v, size).sum(dim=0),
+    "only the last piece counts: your loop forgets the earlier ones.":
+        lambda q, k, v, size: _each(q, k, v, size)[-1],
+    "the last, shorter piece of keys is left out.":
+        lambda q, k, v, size: _attend(q, k[: len(k) // size * size], v[: len(k) // size * size]),
+    "with a new maximum both what is summed and what is mixed must shrink; yours shrink not.":
+        lambda q, k, v, size: _pieces(q, k, v, size, total=False, result=False),
+    "with a new maximum the sum must shrink as well as the result.":
+        lambda q, k, v, size: _pieces(q, k, v, size, total=False),
+    "with a new maximum the result must shrink as well as the sum.":
+        lambda q, k, v, size: _pieces(q, k, v, size, result=False),
+    "the result is not divided by the sum of the weights.": _not_divided,
+    "the scores are not scaled: divide them by the square root of the head width.":
+        lambda q, k, v, size: _attend(q, k, v, 1.0),
+}  # fmt: skip
+
+
+class _Watch(TorchFunctionMode):
+    """Remembers how many numbers the largest result has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self.numbers = max(self.numbers, result.numel())
+        return result
+
+
+def _call_pieces(answer: Callable[..., Any], q: Tensor, k: Tensor, v: Tensor, size: int) -> Any:
+    with _Watch() as seen:
+        result = answer(q, k, v, size)
+    most = len(q) * max(size, q.shape[1], -(-len(k) // size))
+    if seen.numbers > most:
+        raise Wrong(f"you hold {seen.numbers:,} numbers at once; {most:,} are allowed, T * size.")
+    if isinstance(result, Tensor) and result.isnan().any():
+        raise Wrong("e to the power of a large score is infinite: subtract the largest score so "
+                    "far before you take the power.")  # fmt: skip
+    return result
+
+
+def attention_in_pieces(answer: Callable[..., Any], seed: int = 0) -> None:
+    """Check ``attend_in_pieces(q, k, v, size)``: attention that sees ``size`` keys at a time.
+
+    ``q``, ``k``, ``v`` are (T, h); no tensor may have more numbers than T times
+    ``size``, h or the number of pieces.
+    Raises ``Wrong``.
+
+    >>> attention_in_pieces(lambda q, k, v, size: q @ k.T @ v)
+    Traceback (most recent call last):
+    vit_teach.check.isolate.Wrong: you hold 400 numbers at once; 140 are allowed, T * size.
+    """
+    whole, normal = draws(seed)
+    sizes = [(20, 6, 3, 1.0), (50, 8, 16, 1.0), (30, 4, 7, 1000.0)]
+    sizes += [(whole(20, 40), whole(2, 6), whole(3, 9), 3.0) for _ in range(5)]
+    cases = []
+    for t, h, size, loud in sizes:
+        inputs = loud * normal(t, h), normal(t, h), normal(t, h), size
+        names, want = ("q", "k", "v", "size"), _attend(*inputs[:3])
+        cases.append(Case(names, inputs, want, PIECE_FAULTS, _call_pieces, tolerance=CLOSE))
+    examine("attention_in_pieces", answer, cases, OWN)

@@ -1,4 +1,4 @@
-"""Checks of chapter 6: the norm, the MLP, the encoder block, and Google's attention kernels."""
+"""Checks of chapter 6: norm, MLP, encoder block, Google's attention kernels, a whole model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..vit import encoder as own
+from ..vit.embedding import PatchEmbedding
 from .chapter03 import CLOSE, draws
 from .chapter05 import State, _heads, load
 from .judge import Case, examine
@@ -275,3 +276,97 @@ def join_kernels(answer: Callable[..., Any], seed: int = 0) -> None:
         names, want = ("query", "key", "value"), _joined(*inputs)
         cases.append(Case(names, inputs, want, JOIN_FAULTS, tolerance=CLOSE))
     examine("join_kernels", answer, cases)
+
+
+# --- A whole model ----------
+
+Parts = tuple[nn.Module, Tensor, nn.ModuleList, nn.Module, nn.Module]
+DIM, CLASSES = 6, 5
+
+
+def _built(seed: int, depth: int) -> Parts:
+    """Embedding of pictures (2, 4, 9), table, blocks, norm and head, in 64-bit numbers."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # what the layers draw for themselves
+        embed = PatchEmbedding((4, 9), (2, 3), 2, DIM)
+        blocks = nn.ModuleList(own.EncoderBlock(DIM, 2, 10) for _ in range(depth))
+        norm, head = nn.LayerNorm(DIM, eps=1e-6), nn.Linear(DIM, CLASSES)
+    for module in (embed, blocks, norm, head):
+        for parameter in module.parameters():
+            nn.init.normal_(parameter, std=0.7, generator=random)
+        module.double().eval().requires_grad_(False)
+    table = torch.randn(1, 6, DIM, dtype=torch.float64, generator=random)
+    return embed, table, blocks, norm, head
+
+
+def _made(
+    forward: Callable[[Tensor, Tensor, nn.ModuleList, nn.Module, nn.Module], Tensor],
+) -> Callable[..., Tensor]:
+    """A mistaken model: ``forward`` gets the tokens and all parts behind the embedding."""
+
+    def logits(images: Tensor, seed: int, depth: int) -> Tensor:
+        embed, *rest = _built(seed, depth)
+        return forward(embed(images), *rest)
+
+    return logits
+
+
+def _through(x: Tensor, blocks: Any) -> Tensor:
+    for block in blocks:
+        x = block(x)
+    return x
+
+
+_mean = _made(lambda x, table, blocks, norm, head: head(
+    norm(_through(x + table, blocks)).mean(dim=1)))  # fmt: skip
+MEAN_FAULTS = {
+    "the average is taken before the norm; each token is normalised first.":
+        _made(lambda x, table, blocks, norm, head: head(
+            norm(_through(x + table, blocks).mean(dim=1)))),
+    "the positions are missing.":
+        _made(lambda x, table, blocks, norm, head: head(norm(_through(x, blocks)).mean(dim=1))),
+    "you read the first token: that is a patch here, there is no class token.":
+        _made(lambda x, table, blocks, norm, head: head(norm(_through(x + table, blocks))[:, 0])),
+    "the last norm is missing.":
+        _made(lambda x, table, blocks, norm, head: head(_through(x + table, blocks).mean(dim=1))),
+    "only one block is used: the tokens go through all of them, one after the other.":
+        _made(lambda x, table, blocks, norm, head: head(
+            norm(_through(x + table, blocks[:1])).mean(dim=1))),
+    "each block reads the model's first tokens, and only the last one counts.":
+        _made(lambda x, table, blocks, norm, head: head(
+            norm(blocks[-1](x + table)).mean(dim=1))),
+    "the positions are added behind the blocks; they come before.":
+        _made(lambda x, table, blocks, norm, head: head(
+            norm(_through(x, blocks) + table).mean(dim=1))),
+    "the tokens are summed; their mean is wanted.":
+        _made(lambda x, table, blocks, norm, head: head(
+            norm(_through(x + table, blocks)).sum(dim=1))),
+    "the blocks run from the last to the first.":
+        _made(lambda x, table, blocks, norm, head: head(
+            norm(_through(x + table, list(blocks)[::-1])).mean(dim=1))),
+    "these are the logits of each token: average over the tokens, axis 1.":
+        _made(lambda x, table, blocks, norm, head: head(norm(_through(x + table, blocks)))),
+}  # fmt: skip
+
+
+def _call_mean(answer: Callable[..., Any], images: Tensor, seed: int, depth: int) -> Any:
+    return answer(images, *_built(seed, depth))
+
+
+def mean_vit(answer: Callable[..., Any], seed: int = 0) -> None:
+    """Check ``logits(images, patch_embed, table, blocks, norm, head)``: a ViT without class token.
+
+    Images (B, C, H, W) to logits (B, K): the mean of all tokens, behind the last norm, goes to the
+    head. Raises ``Wrong``.
+
+    >>> mean_vit(lambda images, patch_embed, table, blocks, norm, head: images)
+    Traceback (most recent call last):
+    vit_teach.check.isolate.Wrong: shape: (2, 5) is wanted, yours is (2, 2, 4, 9) ...
+    """
+    whole, normal = draws(seed)
+    cases = []
+    for batch, depth in ((2, 2), (3, 3), (whole(1, 4), 2), (whole(1, 4), 4)):
+        inputs = normal(batch, 2, 4, 9), whole(0, 1000), depth
+        names, want = ("images", "seed", "depth"), _mean(*inputs)
+        cases.append(Case(names, inputs, want, MEAN_FAULTS, _call_mean, tolerance=CLOSE))
+    examine("mean_vit", answer, cases)

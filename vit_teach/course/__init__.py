@@ -4,6 +4,7 @@ One notebook of ``book/exercises`` is the source of all: the page on the site, t
 instructor's notebook, a plain file with tests, and what the grader compares with.
 
     python -m vit_teach.course build
+    python -m vit_teach.course prove ex02_patchify
     python -m vit_teach.course grade ex02_patchify submissions.zip
 
 ``source`` reads an exercise and makes its versions, ``build`` writes them, ``collect`` puts a

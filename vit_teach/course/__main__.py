@@ -1,4 +1,4 @@
-"""The command line of :mod:`vit_teach.course`: build hand-outs, collect answers, grade them.
+"""The command line of :mod:`vit_teach.course`: build and prove hand-outs, collect, grade.
 
 For the exercises of chapters 1 to 15.
 """
@@ -25,6 +25,8 @@ def make_parser() -> argparse.ArgumentParser:
     one = commands.add_parser("build", help="write hand-outs and instructor's versions")
     one.add_argument("names", nargs="*", help="exercises (default: all of the course file)")
     one.add_argument("--out", type=Path, default=build.OUT, help="folder, emptied first")
+    one = commands.add_parser("prove", help="mark worked solutions and untouched hand-outs")
+    one.add_argument("names", nargs="*", help="exercises (default: all of the course file)")
     one = commands.add_parser("quiz", help="write the quizzes for Moodle and Canvas")
     one.add_argument("--out", type=Path, default=build.OUT / "quiz", help="folder")
     one = commands.add_parser("slides", help="write the slides; a chapter without outputs is run")
@@ -50,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     SystemExit: 0
     """
     options = make_parser().parse_args(arguments)
-    commands = {"build": run_build, "quiz": run_quiz, "slides": run_slides,
+    commands = {"build": run_build, "prove": run_prove, "quiz": run_quiz, "slides": run_slides,
                 "collect": run_collect, "grade": run_grade}  # fmt: skip
     try:
         commands[options.command](options)
@@ -76,6 +78,26 @@ def run_build(options: argparse.Namespace) -> None:
         print("no slides yet of", *missing, "(make book runs these chapters, or:")
         print("  python -m vit_teach.course slides)")
     print(f"{len(names)} exercises in {options.out} ({time.perf_counter() - start:.0f} s)")
+
+
+def run_prove(options: argparse.Namespace) -> None:
+    """Mark the worked solution of each exercise, and its hand-out, as if students had sent them.
+
+    Raises ``ValueError`` for a solution that misses a point, or a hand-out that has one.
+
+    >>> run_prove(make_parser().parse_args(["prove", "ex99"]))
+    Traceback (most recent call last):
+    ValueError: there is no exercise 'ex99': ...
+    """
+    config = source.configuration(options.config)
+    for name in options.names or config["exercises"]:
+        exercise = source.read(name, config)
+        prove(exercise, name)
+        empty = grade(exercise, source.student(exercise))
+        if empty.total:
+            found = ", ".join(row.task for row in empty.rows if row.score)
+            raise ValueError(f"{name}: an untouched hand-out gets points for {found}")
+        print(f"{name}: the solutions pass, an untouched hand-out gets nothing")
 
 
 def run_quiz(options: argparse.Namespace) -> None:

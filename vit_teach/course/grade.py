@@ -80,7 +80,7 @@ def grade(source: Notebook, submission: Notebook | None, student: str = "") -> G
 
     >>> from vit_teach.course.source import read
     >>> grade(read("ex02_patchify"), read("ex02_patchify")).total
-    9
+    11
     """
     if not isolate.can_fork():
         raise ValueError("grading needs Linux or macOS (on Windows: WSL): no process can be forked")

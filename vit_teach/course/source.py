@@ -1,8 +1,9 @@
 """Read an exercise notebook, and make from it what each reader gets.
 
-The cells say what they are by nbgrader's metadata (JupyterLab's panel writes it) and by the tags
-task, hint and solution. A group of cells is a task: its text, hints, an answer cell, a test cell,
-and the reasoning, tagged solution. The answer stands between ``### BEGIN SOLUTION`` and
+The cells say what they are by tags: task, hint, answer, check, solution, and points-2 on a check or
+on an answer in words. nbgrader's metadata, which its panel in JupyterLab writes, does as well for
+answers and checks. A group of cells is a task: its text, hints, an answer cell, a test cell, and
+the reasoning, tagged solution. The answer stands between ``### BEGIN SOLUTION`` and
 ``### END SOLUTION``; further cases of a test between ``### BEGIN HIDDEN TESTS`` and its end.
 
 For the exercises of chapters 1 to 15.
@@ -33,6 +34,7 @@ HIDDEN = re.compile(
     r"^[ \t]*### BEGIN HIDDEN TESTS\n.*?^[ \t]*### END HIDDEN TESTS\n?", re.M | re.S
 )
 MARKS = re.compile(r"^[ \t]*### (BEGIN|END) (SOLUTION|HIDDEN TESTS)\n?", re.M)
+WORTH = re.compile(r"points-(\d+)")  # a tag
 MINUTES = re.compile(r"(· \d+ min)")
 SHOWN = {"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 
@@ -182,20 +184,61 @@ def faults(notebook: Notebook) -> list[str]:
     return found
 
 
+def marked_by_tags(notebook: Notebook) -> None:
+    """Give cells with the tags answer or check nbgrader's metadata, in place, if they have none.
+
+    Their names are those of the functions: ``grey`` and ``grey-check``. A check, and an answer in
+    words, is worth one point if no tag says how many.
+
+    >>> cells = [nbformat.v4.new_code_cell("def f(): pass", metadata={"tags": ["answer"]})]
+    >>> marked_by_tags(notebook := nbformat.v4.new_notebook(cells=cells))
+    >>> graded(notebook.cells[0])["grade_id"]
+    'f'
+    """
+    for number, group in enumerate(groups(notebook)):
+        name = f"task-{number}"
+        for cell in group:
+            answer, code = "answer" in tags(cell), cell.cell_type == "code"
+            if graded(cell) or not (answer or "check" in tags(cell)):
+                continue
+            if answer and code:
+                name = "".join(defined(cell.source)[:1]).replace("_", "-") or name
+            end = "" if answer and code else "-words" if answer else "-check"
+            found: dict[str, Any] = {
+                "grade": bool(end), "grade_id": name + end, "locked": not answer,
+                "schema_version": 3, "solution": answer, "task": False,
+            }  # fmt: skip
+            if end:
+                worth = [WORTH.fullmatch(tag) for tag in tags(cell)]
+                found["points"] = next((int(one[1]) for one in worth if one), 1)
+            cell.metadata["nbgrader"] = found
+
+
 def read(name: str | Path, config: Config | None = None) -> Notebook:
     """An exercise by its name or path, with the points of the course file.
 
     Raises ``ValueError`` for a notebook with faults.
 
     >>> sum(points(cell) for cell in read("ex02_patchify").cells)
-    11
+    13
     """
     path = Path(name) if str(name).endswith(".ipynb") else EXERCISES / f"{name}.ipynb"
     if not path.exists():
         raise ValueError(f"there is no exercise {name!r}: no file {path}")
-    notebook = nbformat.read(path, as_version=4)
+    return prepared(nbformat.read(path, as_version=4), path.stem, config)
+
+
+def prepared(notebook: Notebook, name: str, config: Config | None = None) -> Notebook:
+    """The notebook of the exercise ``name`` with what its tags and the course file say, in place.
+
+    Raises ``ValueError`` for a notebook with faults.
+
+    >>> prepared(nbformat.v4.new_notebook(), "ex02", {"exercises": {}}).cells
+    []
+    """
+    marked_by_tags(notebook)
     problems = faults(notebook)
-    entry = (config or {}).get("exercises", {}).get(path.stem, {})
+    entry = (config or {}).get("exercises", {}).get(name, {})
     cells = {graded(cell)["grade_id"]: cell for cell in notebook.cells if points(cell)}
     for grade_id, value in entry.get("points", {}).items():
         if grade_id not in cells:
@@ -203,7 +246,7 @@ def read(name: str | Path, config: Config | None = None) -> Notebook:
         else:
             cells[grade_id].metadata["nbgrader"]["points"] = value
     if problems:
-        raise ValueError(f"{path.name}: " + "; ".join(problems))
+        raise ValueError(f"{name}.ipynb: " + "; ".join(problems))
     return notebook
 
 
