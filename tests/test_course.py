@@ -225,6 +225,11 @@ def test_an_exercise_with_faults_is_not_built(tmp_path):
         (lambda cells: cells[5].update(source="def patchify(): pass"), "an answer cell without"),
         (lambda cells: cells[0].update(source="### BEGIN HIDDEN TESTS"), "a hidden test outside"),
         (lambda cells: cells[6].update(source="### BEGIN HIDDEN TESTS"), "without its partner"),
+        (
+            lambda cells: cells.insert(3, cells.pop(8)),
+            r"'Task 1: write the cut': no answer follows",
+        ),
+        (lambda cells: cells.pop(6), r"'Task 1: write the cut': no check follows its answer"),
     ):
         bad = nbformat.from_dict(good.copy())
         bad.cells = [nbformat.from_dict(dict(cell)) for cell in good.cells]

@@ -93,7 +93,7 @@ def test_a_teachers_own_edition(how, tmp_path, monkeypatch, capsys):
     assert "*Seeing with Transformers* · due 2027-03-01" in text and "5 points" in text
     assert "def grey" in text and "def where" not in text and "keepdim" not in text
     hand_in(tmp_path, "ada", lambda code: code)
-    hand_in(tmp_path, "bo", lambda code: code.replace("dim=1", "dim=2"))
+    hand_in(tmp_path, "bo", lambda code: code.replace("mean(dim=1", "mean(dim=2"))
     hand_in(tmp_path, "cy", lambda code: source.STUB)
     order = [*mine, "grade", "ex02_mine", str(tmp_path / "in"), "--out", str(tmp_path / "marks")]
     assert cli.main(order) == 0
@@ -102,6 +102,8 @@ def test_a_teachers_own_edition(how, tmp_path, monkeypatch, capsys):
     for row in rows:
         total[row["student"]] = total.get(row["student"], 0) + float(row["score"] or 0)
     assert total == {"ada": 13, "bo": 11, "cy": 0}
+    sums = csv.DictReader((tmp_path / "marks" / "totals.csv").open(encoding="utf-8"))
+    assert {row["student"]: float(row["score"]) for row in sums} == total
     (said,) = [row["message"] for row in rows if row["student"] == "bo" and row["task"] == grey_id]
     assert said.startswith("this does not hold: assert grey(torch.ones(2, 3, 4, 5))")
 
@@ -145,3 +147,20 @@ def test_points_are_those_of_the_tag_or_one():
     found = [(source.graded(c).get("grade_id"), source.points(c)) for c in notebook.cells]
     assert found == [(None, 0), ("my-a", 0), ("my-a-check", 3), ("my-a-words", 1)]
     assert [source.is_answer(c) for c in notebook.cells] == [False, True, False, True]
+
+
+def test_sums_take_in_what_a_person_has_filled_in(tmp_path, capsys):
+    head = "student,task,score,max,message\n"
+    marks = tmp_path / "marks.csv"
+    marks.write_text(head + "Ada,a,2,3,right\nBo,a,0,3,wrong\nAda,b,1.5,2,\nBo,b,,2,to be read\n")
+    assert cli.main(["total", str(tmp_path)]) == 0
+    assert (tmp_path / "totals.csv").read_text().split() == [
+        "student,score,max,open", "Ada,3.5,5,0", "Bo,0,5,2",
+    ]  # fmt: skip
+    saved = "student;task;score;max;message\nAda;a;2;3;right\nAda;b;1,5;2;\n"
+    marks.write_text("\ufeff" + saved, encoding="utf-8")  # by a spreadsheet, with decimal commas
+    assert cli.main(["total", str(tmp_path)]) == 0
+    assert "Ada,3.5,5,0" in (tmp_path / "totals.csv").read_text()
+    marks.write_text(head + "Ada,a,two,3,right\n")
+    assert cli.main(["total", str(tmp_path)]) == 1
+    assert "Ada, a: could not convert" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def test_an_odd_answer_costs_only_its_own_points(answer, score, words, monkeypat
     rows = {row.task: row for row in marks.rows}
     assert rows["patchify-check"].score == score
     assert words in rows["patchify-check"].message
-    assert marks.total == 6 + score
+    assert marks.total == 8 + score
 
 
 def damaged(how):
@@ -107,7 +107,7 @@ def damaged(how):
 ])  # fmt: skip
 def test_a_damaged_notebook_costs_nobody_a_point(how):
     marks = grade.grade(source.read(NAME), damaged(how))
-    assert (marks.total, marks.most) == (9, 11), [row.message for row in marks.rows]
+    assert (marks.total, marks.most) == (11, 13), [row.message for row in marks.rows]
 
 
 def test_a_students_own_cells_are_kept_where_they_are_needed():
@@ -117,7 +117,7 @@ def test_a_students_own_cells_are_kept_where_they_are_needed():
     notebook.cells.insert(place, new_code_cell("%matplotlib inline\nimport math\n" + helper))
     notebook.cells.insert(place, new_code_cell("1 / 0"))
     marks = grade.grade(source.read(NAME), notebook)
-    assert marks.total == 9
+    assert marks.total == 11
     assert any("ZeroDivisionError" in note for note in marks.notes)
 
 
@@ -213,8 +213,8 @@ def test_a_zip_of_a_class_becomes_marks_and_feedback(tmp_path, capsys):
     total = {}
     for student, _, score, *_ in rows[1:]:
         total[student] = total.get(student, 0) + float(score or 0)
-    assert total == {"Ada Lovelace": 9, "Bo <b>": 0, "Cy": 0, "Di": 9, "'=Eve": 6}
-    assert len(rows) == 1 + 5 * 5
+    assert total == {"Ada Lovelace": 11, "Bo <b>": 0, "Cy": 0, "Di": 11, "'=Eve": 8}
+    assert len(rows) == 1 + 5 * 6
     page = (out / "feedback" / "Bo_b.html").read_text(encoding="utf-8")
     assert "no answer in the cell yet" in page and "Bo &lt;b&gt;" in page and "<b>" not in page
     assert "2 more are for a person to give" in page
@@ -227,7 +227,7 @@ def test_collect_writes_clean_copies(tmp_path, capsys):
     nbformat.write(damaged("metadata stripped"), tmp_path / "in" / "ada.ipynb")
     assert cli.main(["collect", NAME, str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
     clean = nbformat.read(tmp_path / "out" / "ada.ipynb", 4)
-    assert sum(map(source.points, clean.cells)) == 11
+    assert sum(map(source.points, clean.cells)) == 13
     assert "found by its cell" in capsys.readouterr().out
 
 

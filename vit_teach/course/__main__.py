@@ -40,6 +40,8 @@ def make_parser() -> argparse.ArgumentParser:
         one.add_argument("exercise", help="name of an exercise, or a path to its source notebook")
         one.add_argument("submissions", type=Path, help="a folder, or a platform's zip")
         one.add_argument("--out", type=Path, default=Path("graded"), help="folder for the results")
+    total = commands.add_parser("total", help="add up marks.csv again, with the scores by a person")
+    total.add_argument("out", type=Path, nargs="?", default=Path("graded"), help="its folder")
     one.add_argument("--json", type=Path, help="for one submission: Gradescope's results.json")
     return parser
 
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = make_parser().parse_args(arguments)
     commands = {"build": run_build, "prove": run_prove, "quiz": run_quiz, "slides": run_slides,
-                "collect": run_collect, "grade": run_grade}  # fmt: skip
+                "collect": run_collect, "grade": run_grade, "total": run_total}  # fmt: skip
     try:
         commands[options.command](options)
     except (ValueError, OSError) as error:
@@ -162,7 +164,17 @@ def run_grade(options: argparse.Namespace) -> None:
         if len(everyone) != 1:
             raise ValueError(f"--json takes one submission, here are {len(everyone)}")
         build.write(options.json, others.gradescope_report(everyone[0]))
-    print(f"{len(everyone)} students: {options.out / 'marks.csv'}")
+    print(f"{len(everyone)} students: {options.out / 'marks.csv'}, and their sums in totals.csv")
+
+
+def run_total(options: argparse.Namespace) -> None:
+    """Write the sums of the marks once more.
+
+    >>> run_total(make_parser().parse_args(["total", "nowhere"]))
+    Traceback (most recent call last):
+    FileNotFoundError: ...
+    """
+    print(f"{report.write_totals(options.out)} students: {options.out / 'totals.csv'}")
 
 
 if __name__ == "__main__":

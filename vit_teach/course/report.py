@@ -1,4 +1,4 @@
-"""Write the marks of a class: one CSV, and one page of feedback a student.
+"""Write the marks of a class: a CSV of the tasks, one of the sums, and a page for each student.
 
 For the exercises of chapters 1 to 15.
 """
@@ -88,15 +88,49 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
+def write_totals(out: str | Path) -> int:
+    """Write ``totals.csv``, a row a student, from ``marks.csv`` in the folder ``out``.
+
+    To be written again when scores by a person have been filled in. ``open`` is what is not marked
+    yet, in points. Returns the number of students. Raises ``ValueError`` for a score that is no
+    number.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     text = "student,task,score,max,message\\nAda,a,2,3,x\\nAda,b,,2,y\\n"
+    ...     _ = (Path(folder) / "marks.csv").write_text(text)
+    ...     write_totals(folder), (Path(folder) / "totals.csv").read_text().split()
+    (1, ['student,score,max,open', 'Ada,2,5,2'])
+    """
+    sums: dict[str, list[float]] = {}
+    with open(Path(out) / "marks.csv", newline="", encoding="utf-8-sig") as file:
+        semicolons = ";" in file.readline()  # as a spreadsheet saves it in many countries
+        file.seek(0)
+        for row in csv.DictReader(file, delimiter=";" if semicolons else ","):
+            one = sums.setdefault(row["student"], [0, 0, 0])
+            try:
+                most = float(row["max"])
+                one[0] += float(row["score"].replace(",", ".") or 0)
+            except ValueError as error:
+                raise ValueError(f"marks.csv: {row['student']}, {row['task']}: {error}") from error
+            one[1] += most
+            one[2] += 0 if row["score"] else most
+    rows = [[student, *(f"{value:g}" for value in one)] for student, one in sums.items()]
+    with written_whole(Path(out) / "totals.csv") as temporary:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("student", "score", "max", "open"), *rows])
+    return len(rows)
+
+
 def write_reports(everyone: Iterable[Graded], out: str | Path, title: str = "") -> None:
-    """Write ``marks.csv`` and ``feedback/NAME.html`` into the folder ``out``.
+    """Write ``marks.csv``, ``totals.csv`` and ``feedback/NAME.html`` into the folder ``out``.
 
     >>> import tempfile
     >>> from vit_teach.course.grade import Graded, Row
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_reports([Graded("Ada", [Row("a", 3, 3, "right")])], folder)
     ...     sorted(str(file.relative_to(folder)) for file in Path(folder).rglob("*.*"))
-    ['feedback/Ada.html', 'marks.csv']
+    ['feedback/Ada.html', 'marks.csv', 'totals.csv']
     """
     out, used = Path(out), set()
     for one in everyone:
@@ -108,3 +142,4 @@ def write_reports(everyone: Iterable[Graded], out: str | Path, title: str = "") 
     with written_whole(out / "marks.csv") as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *table(everyone)])
+    write_totals(out)

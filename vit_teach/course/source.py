@@ -36,6 +36,9 @@ HIDDEN = re.compile(
 MARKS = re.compile(r"^[ \t]*### (BEGIN|END) (SOLUTION|HIDDEN TESTS)\n?", re.M)
 WORTH = re.compile(r"points-(\d+)")  # a tag
 MINUTES = re.compile(r"(· \d+ min)")
+HEAD = re.compile(
+    r"## (?P<heading>Task \d+: (?P<title>.+))\n\n\*Level: (?P<level>\w+) · (?P<time>\d+)"
+)
 SHOWN = {"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 
 
@@ -181,6 +184,13 @@ def faults(notebook: Notebook) -> list[str]:
         leftover = stubbed(cell.source) if is_answer(cell) else visible(cell.source)
         if is_answer(cell) | is_check(cell) and MARKS.search(leftover + "\n"):
             found.append(f"{where}: a mark ### BEGIN or ### END without its partner")
+    for group in groups(notebook)[1:]:
+        title = group[0].source.partition("\n")[0].lstrip("# ")
+        answers = [cell for cell in group if is_answer(cell)]
+        if not answers:
+            found.append(f"{title!r}: no answer follows (is another task in between?)")
+        elif any(_is_code(cell) for cell in answers) and not any(map(is_check, group)):
+            found.append(f"{title!r}: no check follows its answer")
     return found
 
 
@@ -262,6 +272,21 @@ def groups(notebook: Notebook) -> list[list[Cell]]:
             found.append([])
         found[-1].append(cell)
     return found
+
+
+def task_list(notebook: Notebook, file: str) -> list[str]:
+    """A line of Markdown for each task: its title with a link into ``file``, level and minutes.
+
+    >>> task_list(read("ex02_patchify"), "ex02.ipynb")[0]
+    '- [write the cut](ex02.ipynb#task-1-write-the-cut) (medium, 15 min)'
+    """
+    lines = []
+    for group in groups(notebook)[1:]:
+        if head := HEAD.match(group[0].source):
+            place = re.sub(r"[^\w\- ]", "", head["heading"].lower()).replace(" ", "-")
+            about = f"({head['level']}, {head['time']} min)"
+            lines.append(f"- [{head['title']}]({file}#{place}) {about}")
+    return lines
 
 
 def with_points(notebook: Notebook) -> Notebook:
