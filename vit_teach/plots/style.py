@@ -272,10 +272,10 @@ def plain_numbers(*axes: Axis) -> None:
         axis.set_minor_formatter(_between(axis))
 
 
-def _between(axis: Axis) -> Callable[[float, int], str]:
+def _between(axis: Axis) -> Callable[[float, float], str]:
     """What stands at the numbers between the powers of ten: 2 and 5, where there is room."""
 
-    def written(x: float, _: int) -> str:
+    def written(x: float, _: float) -> str:
         low, high = axis.get_view_interval()
         return _plain(x) if high < 30 * low and f"{x:e}"[0] in "25" else ""
 
