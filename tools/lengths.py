@@ -15,6 +15,7 @@ from pathlib import Path
 BOOK = Path(__file__).resolve().parents[1] / "book"
 BUDGET = {"words": 2000, "cells": 20, "wide lines": 0}  # of the main path; wide lines: of all code
 WIDER = {"10_inductive_bias": {"words": 2400}}  # what a single chapter may have instead
+SCREENS, SCREEN = {"10_inductive_bias": 16}, (1280, 900)  # else 14, of so many pixels, folds closed
 COLUMNS = 84  # characters of code that fit beside the table of contents at 1280 pixels
 # Pages without a number: between the chapters, and those of the appendix that are read as such.
 BETWEEN = ("muon", "augmentation", "descendants")
@@ -99,6 +100,11 @@ def measured(path: Path) -> dict[str, int]:
 def budget(name: str) -> dict[str, int]:
     """What a chapter may have."""
     return {**BUDGET, **WIDER.get(name, {})}
+
+
+def screens(name: str) -> int:
+    """How many screens the main path of a chapter may have: a test looks at the built page."""
+    return SCREENS.get(name, 14)
 
 
 def over(name: str, lengths: dict[str, int]) -> list[str]:

@@ -27,6 +27,27 @@ def test_the_minutes_that_a_chapter_states_are_those_of_the_reading(name):
     assert abs(found["minutes"] - found["says"]) <= 2, (found["minutes"], found["says"])
 
 
+# The height of a page's text without its exercises, in pixels.
+MAIN_PATH = """() => {
+  const high = (part) => part?.getBoundingClientRect().height ?? 0;
+  const apart = ["exercises", "try"].map((id) => high(document.querySelector(`section#${id}`)));
+  return high(document.querySelector("article.bd-article")) - apart[0] - apart[1];
+}"""
+
+
+def test_the_main_path_of_a_chapter_has_no_more_screens_than_it_may(page, site):
+    width, height = lengths.SCREEN
+    page.set_viewport_size({"width": width, "height": height})
+    found = {}
+    for name in CHAPTERS:
+        if name[0].isdigit():
+            page.goto((site / "book" / f"{name}.html").as_uri())
+            page.wait_for_timeout(300)
+            found[name] = round(page.evaluate(MAIN_PATH) / height, 1)
+    assert len(found) == 15
+    assert not {name: n for name, n in found.items() if n > lengths.screens(name)}, found
+
+
 STREAM = re.compile(r'<div class="output[^"]*stream[^>]*>.*?<pre>(.*?)</pre>', re.S)
 
 

@@ -38,7 +38,7 @@ def matrices(parts: Mapping[str, Tensor], names: Sequence[str], columns: int = 3
     >>> plt.close(matrices({"q": torch.eye(3), "k": torch.ones(3, 2)}, ["a", "b", "c"]))
     """
     rows = math.ceil(len(parts) / whole("columns", columns, 1, 200))
-    fig, axes = figure(7.2, 2.3 * rows, rows, columns, squeeze=False)
+    fig, axes = figure(7.2, 2.1 * rows, rows, columns, squeeze=False)
     for ax in axes.flat[len(parts) :]:
         ax.set_visible(False)
     for number, (ax, (title, matrix)) in enumerate(zip(axes.flat, parts.items(), strict=False)):

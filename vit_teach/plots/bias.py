@@ -44,7 +44,7 @@ def shift_errors(
     """
     if cell is not None:
         whole("cell", cell, 1)
-    fig, axes = figure(7.2, 3.9, 1, len(panels), squeeze=False)
+    fig, axes = figure(7.2, 3.6, 1, len(panels), squeeze=False)
     for ax, (title, errors) in zip(axes[0], panels.items(), strict=True):
         longest = max(map(len, errors.values()))
         colours = model_colours(errors)
@@ -207,7 +207,7 @@ def accuracy_bars(groups: Mapping[str, Mapping[str, float]], chance: float | Non
     conditions = list([*groups.values()][0])
     if any(list(bars) != conditions for bars in groups.values()):
         raise ValueError(f"every group must have the conditions {conditions}")
-    fig, ax = figure(PHONE, 3.1)
+    fig, ax = figure(PHONE, 2.9)
     series = {c: {name: 100 * bars[c] for name, bars in groups.items()} for c in conditions}
     bar_groups(ax, list(groups), series)
     if chance is not None:

@@ -50,7 +50,7 @@ MODELS = {
 SEQUENTIAL = "viridis"  # for values from low to high
 DIVERGING = "RdBu_r"  # for values around zero
 MARKS = "osD^vP*X"  # of points; the first ones are the easiest to tell apart
-PHONE = 4.6  # inches: on a phone of 390 pixels such a figure fits, with 9 pixels for 9 points
+PHONE = 4.5  # inches: on a phone of 390 pixels such a figure fits, with 9 pixels for 9 points
 
 STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
@@ -268,4 +268,19 @@ def plain_numbers(*axes: Axis) -> None:
     >>> plt.close(fig)
     """
     for axis in axes:
-        axis.set_major_formatter(lambda x, _: f"{x:,.0f}" if x >= 1000 else f"{x:g}")
+        axis.set_major_formatter(lambda x, _: _plain(x))
+        axis.set_minor_formatter(_between(axis))
+
+
+def _between(axis: Axis) -> Callable[[float, float], str]:
+    """What stands at the numbers between the powers of ten: 2 and 5, where there is room."""
+
+    def written(x: float, _: float) -> str:
+        low, high = axis.get_view_interval()
+        return _plain(x) if high < 30 * low and f"{x:e}"[0] in "25" else ""
+
+    return written
+
+
+def _plain(x: float) -> str:
+    return f"{x:,.0f}" if x >= 1000 else f"{x:g}"
