@@ -46,6 +46,7 @@ MODELS = {
     "cct": ("CCT's stem", "orange"),
     "hybrid": ("hybrid", "green"),
     "cnn": ("CNN", "vermilion"),
+    "cnn-circular": ("CNN, circular padding", "black"),
 }
 SEQUENTIAL = "viridis"  # for values from low to high
 DIVERGING = "RdBu_r"  # for values around zero
