@@ -449,7 +449,8 @@ def trio(tmp_path_factory):
     for name, preset in UNTRAINED.items():
         torch.manual_seed(0)
         model = randomise(vt.zoo.build(vt.zoo.preset(preset)), size=0.1)
-        vt.weights.save(model, folder / f"{name}.safetensors", half=True, classes=CLASSES)
+        vt.weights.save(model, folder / f"{name}.safetensors", half=True, classes=CLASSES,
+                        test_accuracy=0.1)  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vt.widgets.xray, "WEIGHTS", folder)
         XRay().save_html(folder / "x.html")
