@@ -35,16 +35,10 @@ function joined(file, before, after) {
 
 const inFolder = (folder) => (name) => `${WIDGETS}/${folder}${name}.js`;
 const SHARED = ["common", "pictures"].map(inFolder("shared/"));
-const ENGINE_PARTS = [
-  "files",
-  "layers",
-  "models",
-  "arithmetic",
-  "convolution",
-  "offsets",
-  "vit",
-  "forward",
-].concat(["readings", "resize", "edit", "decode", "worker"]);
+const ENGINE_PARTS = (
+  "files layers models arithmetic convolution offsets vit forward readings explain " +
+  "resize edit decode worker"
+).split(" ");
 const ENGINE = ENGINE_PARTS.map(inFolder("engine/"));
 const EACH = readdirSync(new URL(WIDGETS, import.meta.url))
   .filter((name) => name.endsWith(".js"))

@@ -435,6 +435,94 @@ def test_a_change_is_answered_within_a_tenth_of_a_second(page):
     assert min(times) < 100, times
 
 
+# --- Down to one number ----------
+
+SUMS = [
+    "patch_embed", "tokens", *(f"blocks.2{part}" for part in
+    (".attn.q", ".attn.k", ".attn.v", ".attn.weights", ".attn", ".mlp", "")),
+    "norm", "pooled", "logits",
+]  # fmt: skip
+
+
+def cells(page, selector):
+    """What stands in the rows of a table."""
+    rows = drawn(page).locator(f"{selector} tbody tr")
+    return rows.evaluate_all("(all) => all.map((r) => [...r.cells].map((c) => c.innerText.trim()))")
+
+
+@pytest.mark.parametrize("stage", SUMS)
+def test_the_arithmetic_of_a_number_adds_up(stage, page):
+    _, out = torch_run(sample(0))
+    figures(page, stage)
+    page.get_by_role("slider", name="Number").fill("4")
+    page.wait_for_timeout(100)
+    last = [float(row[-1]) for row in cells(page, ".vt-sums")]
+    assert len(last) in (2, 3, 4, 6, 7, 8)
+    assert abs(sum(last[:-1]) - last[-1]) < 2e-3
+    tensor = out[stage][0]
+    tensor = tensor[1] if tensor.ndim == 3 else tensor  # head 2 is chosen
+    expected = tensor[36, 4] if tensor.ndim == 2 else tensor[4]
+    if stage.endswith("weights"):
+        q, k = (out[f"blocks.2.attn.{letter}"][0, 1] for letter in "qk")
+        assert "Divided by √32" in told(page, ".vt-sums")
+        expected = q[36] @ k[4]
+    assert abs(last[-1] - expected.item()) < 2e-3
+    marked = page.locator(".vt-numbers mark").inner_text().split()[-1]
+    assert abs(float(marked) - tensor.flatten()[4 if tensor.ndim == 1 else
+               36 * tensor.shape[1] + 4].item()) < 2e-3  # fmt: skip
+
+
+def test_a_pixel_is_explained(page):
+    figures(page, "picture")
+    page.get_by_role("slider", name="Number").fill("21")  # green, row 2, column 2 of the patch
+    said = told(page, ".vt-sums")
+    byte = sample(0)[1, 17, 17].item()
+    assert said.startswith(f"The green of a pixel: ({byte} ÷ 255 − 0.4822) ÷ ")
+    spread = float(said.rpartition(" ÷ ")[2])
+    shown = float(page.locator(".vt-numbers mark").inner_text())
+    assert abs((byte / 255 - 0.4822) / spread - shown) < 1e-3
+
+
+def test_it_is_always_said_which_block_head_and_token(page):
+    figures(page, "blocks.2.attn.q")
+    title = page.locator(".vt-view > .vt-title").first
+    assert title.inner_text() == "Block 3 · Queries › head 2 › row 5, column 5 › number 1"
+    rows = drawn(page).locator(".vt-rows")
+    box = rows.bounding_box()
+    rows.click(position={"x": box["width"] * 20.5 / 32, "y": box["height"] * 10.5 / 64})
+    assert drawn(page).locator(".vt-rows .vt-ring").nth(1).get_attribute("x") == "20"
+    assert title.inner_text() == "Block 3 · Queries › head 2 › row 2, column 3 › number 21"
+    figures(page, "blocks.2.attn.weights")
+    assert title.inner_text().endswith("› head 2 › row 2, column 3 › looks at row 3, column 5")
+    figures(page, "logits")
+    assert title.inner_text() == "Scores of the classes › number 10"  # there are no more
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_zooming_moves_only_for_readers_who_want_motion(still, page):
+    page.emulate_media(reduced_motion="reduce" if still else "no-preference")
+    page.evaluate(
+        """() => { window.moves = 0; const animate = Element.prototype.animate;
+          Element.prototype.animate = function (...given) {
+            window.moves += 1; return animate.apply(this, given); }; }"""
+    )
+    page.get_by_role("group", name="The way through the model").get_by_role(
+        "button", name="Tokens"
+    ).click()
+    drawn(page).locator(".vt-rows").click(position={"x": 30, "y": 30})
+    assert page.evaluate("moves") == (0 if still else 2)
+
+
+def test_a_link_leads_to_one_number(opened):
+    page = opened("#xray=2&view=numbers&stage=blocks.1.mlp&token=9&number=7")
+    until(page, "drawn ship: 96")
+    title = drawn(page).locator(".vt-view > .vt-title").first
+    assert title.inner_text().endswith("› row 2, column 2 › number 7")
+    press(page, "Copy link")
+    until(page, "The link to what you see")
+    assert "stage=blocks.1.mlp&number=7" in page.url
+
+
 # --- Two models, two pictures, and the temperature ----------
 
 UNTRAINED = {"cifar-hybrid": "CIFAR-Hybrid-Nano", "cifar-cnn": "CIFAR-ResNet-Nano"}
@@ -449,7 +537,8 @@ def trio(tmp_path_factory):
     for name, preset in UNTRAINED.items():
         torch.manual_seed(0)
         model = randomise(vt.zoo.build(vt.zoo.preset(preset)), size=0.1)
-        vt.weights.save(model, folder / f"{name}.safetensors", half=True, classes=CLASSES)
+        vt.weights.save(model, folder / f"{name}.safetensors", half=True, classes=CLASSES,
+                        test_accuracy=0.1)  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vt.widgets.xray, "WEIGHTS", folder)
         XRay().save_html(folder / "x.html")
@@ -566,7 +655,7 @@ def test_the_difference_is_said_in_a_sentence(open_trio, trio):
     best, rival = max(one, key=one.get), max(other, key=other.get)
     assert best != rival
     apart = sum(abs(one[name] - other[name]) for name in CLASSES) / 2
-    assert told(page, ".vt-compare [aria-live]") == (
+    assert told(page, ".vt-difference") == (
         f"They disagree: ViT, 20 minutes says {best} ({100 * one[best]:.1f} %); CNN says {rival} "
         f"({100 * other[rival]:.1f} %) and gives {best} {100 * other[best]:.1f} %: of 100 points "
         f"of probability, {100 * apart:.1f} lie elsewhere."
@@ -592,9 +681,7 @@ def test_an_answer_is_kept_beside_those_that_come(page):
     ) == ("ship")
     thumbs = [pixels(page, ".vt-thumb", i)[..., :3].transpose(2, 0, 1) for i in (0, 1)]
     assert (thumbs[0] == sample(1).numpy()).all() and (thumbs[1] == sample(0).numpy()).all()
-    assert told(page, ".vt-compare [aria-live]").startswith(
-        "They disagree: ViT, 20 minutes says ship"
-    )
+    assert told(page, ".vt-difference").startswith("They disagree: ViT, 20 minutes says ship")
     press(page, "Let it go")
     assert drawn(page).locator(".vt-columns, .vt-thumb").count() == 0
     assert not page.get_by_role("button", name="Let it go").is_visible()
@@ -654,6 +741,7 @@ def test_a_cnn_of_the_readers_has_bars_and_changes_but_no_attention(open_trio, t
         press(page, view)
         assert told(page, ".vt-view").startswith("A CNN has no attention to show")
     assert not page.get_by_role("button", name="Start the guide").is_visible()
+    assert not page.get_by_role("checkbox").is_visible()  # nothing to lay over the picture
     way = page.get_by_role("group", name="The way through the model")
     assert way.get_by_role("button").all_inner_texts() == ["Picture", "Pooled", "Scores"]
     for part in ("Scores", "Pooled", "Picture"):
@@ -817,7 +905,7 @@ def test_a_row_of_numbers_can_be_chosen_and_is_marked(page):
     figures(page, "blocks.0")
     rows = drawn(page).locator(".vt-rows")
     rows.click(position={"x": 50, "y": rows.bounding_box()["height"] * 40.5 / 64})
-    assert drawn(page).locator(".vt-rows .vt-ring").get_attribute("y") == "40"
+    assert drawn(page).locator(".vt-rows .vt-ring").first.get_attribute("y") == "40"
     assert page.get_by_role("slider", name="Token").input_value() == "40"
     assert re.match(r"−\d.*\s\+\d", page.locator(".vt-view .vt-legend").inner_text())
 

@@ -997,6 +997,64 @@ def test_rollout_is_that_of_the_package(page, shipped):
         torch.testing.assert_close(floats(found[block], (64, 64)), expected, rtol=0, atol=1e-6)
 
 
+# Where one number comes from
+
+
+def explain(page, **question):
+    """The sum of products that the page's model makes of an input (a tensor)."""
+    question["input"] = numbers(question["input"])
+    found = page.evaluate(
+        """(question) => {
+          const input = floatsOf(question.input);
+          const { factors, weights, bias } = V.explain(model, { ...question, input });
+          return [[...factors], [...weights], bias];
+        }""",
+        question,
+    )
+    factors, weights, bias = map(torch.tensor, found)
+    return (factors * weights).sum() + bias
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_the_products_add_up_to_the_number(name, page, tmp_path):
+    config = vt.ViTConfig(**{"depth": 2, "num_classes": 5, **CONFIGS[name]})
+    model = randomise(vt.VisionTransformer(config)).eval()
+    open_model(page, vt.weights.save(model, tmp_path / "model.safetensors"))
+    image = torch.randn((1, config.in_channels, *config.image_size))
+    with torch.no_grad():
+        _, out = model(image, intermediates=True)
+        out = {stage: tensor[0] for stage, tensor in out.items()}
+        patches = vt.patchify(image, config.patch_size)[0]  # (N, C PH PW)
+        before = out["blocks.0"][2]
+        mixed = (out["blocks.1.attn.weights"] @ out["blocks.1.attn.v"]).transpose(0, 1).flatten(1)
+    index = config.head_dim - 1
+    inputs = {"patch_embed": patches[2], "blocks.1.attn": mixed[2],
+              "blocks.1.mlp": before + out["blocks.1.attn"][2]}  # fmt: skip
+    for stage, given in inputs.items():
+        found = explain(page, stage=stage, index=index, input=given)
+        torch.testing.assert_close(found, out[stage][2, index], rtol=1e-4, atol=1e-5)
+    for letter in "qkv":
+        stage, head = f"blocks.1.attn.{letter}", config.num_heads - 1
+        found = explain(page, stage=stage, head=head, index=index, input=before)
+        torch.testing.assert_close(found, out[stage][head, 2, index], rtol=1e-4, atol=1e-5)
+    found = explain(page, stage="logits", index=4, input=out["pooled"])
+    torch.testing.assert_close(found, out["logits"][4], rtol=1e-4, atol=1e-5)
+    stage = "pooled" if config.fc_norm else "norm"
+    given = out["norm"].mean(0) if config.fc_norm else out["blocks.1"][2]
+    found = explain(page, stage=stage, index=index, input=given)
+    expected = out["pooled"] if config.fc_norm else out["norm"][2]
+    torch.testing.assert_close(found, expected[index], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", ["{ source }", "{ worker: false }"])
+def test_an_engine_takes_numbers_apart(options, page, shipped):
+    open_engine(page, options)
+    ask = "engine.explain({ stage: given, index: 3, input: new Float32Array(128).fill(1) })"
+    factors = page.evaluate(f"async (given) => (await {ask}).factors.length", "logits")
+    assert factors == 128
+    assert "no products of its own" in error(page, ask, "blocks.0.attn.weights")
+
+
 # A changed picture
 
 

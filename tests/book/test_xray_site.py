@@ -181,7 +181,7 @@ def test_the_links_in_the_text_lead_to_states(browser, site_url):
     with browser.new_context() as context:
         visit = Visit(context, site_url)
         links = visit.page.locator("article a[href^='#xray=']")
-        assert links.count() == 4
+        assert links.count() == 5
         links.nth(0).click()
         visit.until("one pass")
         assert visit.words().startswith("After block 5: ship")
@@ -195,6 +195,10 @@ def test_the_links_in_the_text_lead_to_states(browser, site_url):
         links.nth(3).click()
         visit.until("drawn ship: ")
         assert visit.widget.get_by_label("Temperature").get_attribute("aria-valuetext") == "4.00"
+        links.nth(4).click()
+        visit.until("drawn ship: ")
+        title = drawn(visit.page).locator(".vt-view > .vt-title").first.inner_text()
+        assert title == "Block 3 · What the MLP adds › row 5, column 5 › number 15"
         own = [u for u in visit.requests if u.startswith((site_url, "data:", "blob:"))]
         assert own == visit.requests and visit.problems == []
 

@@ -127,6 +127,7 @@ function showPicture(state) {
     numbers: `ringed: ${whose(state, asking(state))}`,
   };
   caption.textContent = shares || view === "numbers" ? names[view] : "";
+  parts.lit.box.hidden = isCnn(state);
 }
 
 // The classes to list: by what they had before the picture was changed, and what leads anywhere now.
@@ -221,14 +222,20 @@ function buildFlow(state) {
   const stageButton = ([name, title]) => {
     const look = { view: "numbers", stage: name };
     const button = furnish(
-      makeButton(title, () => choose(state, look)),
+      makeButton(title, () => {
+        choose(state, look);
+        zoomInto(state.parts.view, button);
+      }),
       { class: "vt-block" },
     );
     stages.push([name, button]);
     return button;
   };
   const blocks = Array.from({ length: blocksIn(state.about.config) }, (_, i) => {
-    const button = makeButton(i + 1, () => choose(state, { block: i }));
+    const button = makeButton(i + 1, () => {
+      choose(state, { block: i });
+      zoomInto(state.parts.view, button);
+    });
     return furnish(button, { class: "vt-block", "aria-label": `Block ${i + 1}` });
   });
   const strip = { class: "vt-buttons vt-strip", role: "group", "aria-label": "Blocks" };
@@ -295,13 +302,14 @@ function build(state, el) {
   );
   const view = make("div", { class: "vt-view" });
   const views = { class: "vt-buttons vt-views", role: "group", "aria-label": "Views" };
+  const tablist = make("div", views, ...Object.values(tabs));
   const verdict = heading();
   const board = make(
     "div",
     { class: "vt-board" },
     make("div", {}, verdict, picture.box, picture.caption, lit.box),
-    make("div", {}, make("div", views, ...Object.values(tabs)), view),
-    titled("What it says", answers, compare.box),
+    make("div", { class: "vt-right" }, make("div", {}, tablist, view), compare.box),
+    titled("What it says", answers, compare.words),
     edits.box,
   );
   const note = make("p", { class: "vt-note" }, NOTE);
@@ -345,6 +353,7 @@ function render({ model, el }) {
     hover: null,
     shownClass: null,
     step: null,
+    index: 0,
     heat: 0,
     second: null,
     kept: null,

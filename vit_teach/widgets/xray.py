@@ -43,7 +43,7 @@ TITLES = {
 # The engine's parts, in this order.
 ENGINE = (
     "files", "layers", "models", "arithmetic", "convolution", "offsets", "vit", "forward",
-    "readings", "resize", "edit", "decode", "worker",
+    "readings", "explain", "resize", "edit", "decode", "worker",
 )  # fmt: skip
 
 
@@ -270,7 +270,7 @@ class XRay(BookWidget):
     def _give_weights(self, _widget: Any, message: Any, _buffers: Any) -> None:
         """Answer the script's question for another model's weights."""
         name = message.get("weights") if isinstance(message, dict) else None
-        if name in [model["name"] for model in self.models]:
+        if isinstance(name, str) and name in [model["name"] for model in self.models]:
             self.send({"weights": name}, [weights_file(name).read_bytes()])
 
     def static_state(self) -> dict[str, Any]:

@@ -127,12 +127,12 @@ function buildCompare(state) {
   const told = (heat) => temperatureOf(heat).toFixed(2);
   const heat = slider("Temperature", steps, told, (heat) => choose(state, { heat }));
   const reset = makeButton("Back to 1", () => choose(state, { heat: 0 }));
-  const words = statusLine();
+  const words = furnish(statusLine(), { class: "vt-status vt-difference" });
   const note = make("p", { class: "vt-note" });
   const box = make(
     "div",
     { class: "vt-compare" },
-    words,
+    heading("Compare"),
     controls(other.box, make("div", { class: "vt-buttons" }, pin, forget)),
     note,
     controls(heat.box, reset),
@@ -152,8 +152,8 @@ function showCompare(state, columns) {
   heat.set(state.heat);
   allow(reset, state.heat !== 0);
   words.textContent = rest.map((column) => difference(about.classes, own, column)).join(" ");
-  const only = second && `The maps are those of ${own.title}. `;
-  note.textContent = (only || "") + (isCnn(second ?? state) ? NO_ATTENTION : "");
+  const only = second ? `The maps are those of ${own.title}. ` : "";
+  note.textContent = second && isCnn(second) ? only + NO_ATTENTION : only;
 }
 
 // The title of a column; with an answer kept, its picture as well.

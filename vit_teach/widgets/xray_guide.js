@@ -136,6 +136,7 @@ function hashOf(state) {
   shown.set("head", isRollout(state, head) ? "rollout" : head + 1);
   shown.set("token", token);
   if (view === "numbers") shown.set("stage", stage);
+  if (view === "numbers" && state.index) shown.set("number", state.index + 1);
   if (state.shownClass !== null) shown.set("class", about.classes[state.shownClass]);
   if (state.heat) shown.set("temperature", temperatureOf(state.heat).toFixed(2));
   if (state.second) shown.set("beside", state.second.name);
@@ -185,6 +186,7 @@ function readHash(state, hash) {
     block: wholeFrom(asked.get("block"), 1, blocksIn(config)) - 1,
     head: rolls ? config.num_heads : wholeFrom(asked.get("head"), 1, config.num_heads) - 1,
     token: wholeFrom(asked.get("token"), 0, config.num_tokens - 1),
+    index: wholeFrom(asked.get("number"), 1, 1e6) - 1,
     stage: state.titles.find(([name]) => name === asked.get("stage"))?.[0],
     shownClass: asked.has("class") ? classes.indexOf(asked.get("class")) : undefined,
   };

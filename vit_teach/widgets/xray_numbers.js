@@ -25,13 +25,21 @@ function buildNumbers(state) {
   const tokens = slider("Token", { ...step, max: T - 1 }, (t) => tokenName(state, t), pick);
   const told = (h) => String(h + 1);
   const heads = slider("Head", { ...step, max: H - 1 }, told, (head) => choose(state, { head }));
+  const index = slider(
+    "Number",
+    step,
+    (i) => String(i + 1),
+    (i) => choose(state, { index: i }),
+  );
   const list = stageChoice(state.titles, (stage) => choose(state, { stage }));
   const where = heading();
   const picture = make("div", { class: "vt-stage-view" });
   const words = statusLine();
   const numbers = region("The numbers of this token", "vt-numbers");
-  const panel = [controls(list.box, tokens.box, heads.box), where, picture, words, numbers];
-  return { panel, tokens, heads, list, where, picture, words, numbers };
+  const sum = region("The arithmetic of one number", "vt-sums");
+  const sliders = controls(list.box, tokens.box, heads.box, index.box);
+  const panel = [sliders, where, picture, words, titled("One number", sum), numbers];
+  return { panel, tokens, heads, index, list, where, picture, words, numbers, sum };
 }
 
 function showNumbers(state) {
@@ -41,7 +49,6 @@ function showNumbers(state) {
   numbers.tokens.set(asking(state));
   numbers.heads.set(headOf(state));
   numbers.list.input.value = stage;
-  numbers.where.textContent = state.titles.find(([name]) => name === stage)[1];
   if (stage === "picture") return showPatch(state);
   if (!run.out) return void numbers.picture.replaceChildren(LOADING);
   const tensor = run.out[stage];
@@ -64,12 +71,18 @@ function showMatrix(state, { shape, data: all }) {
   const canvas = heatMap("vt-matrix", label, data, [rows, columns]);
   const title = `A row for each token, ${columns} numbers wide`;
   const row = rows === 1 ? 0 : Math.max(0, asking(state) - skipped);
-  const ring = makeRing(1, columns);
-  ring.move(row, 0);
-  const cover = furnish(drawOver([rows, columns], ...ring.rects), { preserveAspectRatio: "none" });
+  const rings = [makeRing(1, columns), makeRing(1, 1)];
+  rings[0].move(row, 0);
+  rings[1].move(row, indexIn(state, columns));
+  const rects = rings.flatMap((ring) => ring.rects);
+  const cover = furnish(drawOver([rows, columns], ...rects), { preserveAspectRatio: "none" });
   const map = make("div", { class: "vt-stage vt-rows" }, canvas, cover);
-  const pick = (y) => choose(state, { token: Math.floor(y) + skipped });
-  if (rows > 1) onPoint(map, () => [rows, columns], pick, ["pointerdown"]);
+  const pick = (y, x) => {
+    const token = rows > 1 ? { token: Math.floor(y) + skipped } : {};
+    choose(state, { ...token, index: Math.floor(x) });
+    zoomInto(state.parts.figures.sum, state.parts.figures.picture.querySelectorAll(".vt-ring")[1]);
+  };
+  onPoint(map, () => [rows, columns], pick, ["pointerdown"]);
   const note = make("p", { class: "vt-note" }, rows === 1 ? `${columns} numbers` : title);
   const { picture, words } = state.parts.figures;
   picture.replaceChildren(note, map, scaleOf(largest(data)));
@@ -81,13 +94,11 @@ function showMatrix(state, { shape, data: all }) {
     `${columns} numbers ${range}, length ${Math.hypot(...chosen).toFixed(2)}.`;
 }
 
-function showPatch(state) {
-  const { run, about, parts } = state;
+// The pixels of a patch as the model gets them: red, then green, then blue.
+function patchNumbers({ run, about }, [y, x]) {
   const { image_size, patch_size, in_channels: channels } = about.config;
   const [height, width] = image_size;
   const [ph, pw] = patch_size;
-  const where = place(state, asking(state));
-  const [y, x] = where ?? [0, 0];
   const patch = [];
   for (let c = 0; c < channels; c++) {
     const shade = (byte) => (byte / 255 - about.mean[c]) / about.std[c];
@@ -96,7 +107,13 @@ function showPatch(state) {
       patch.push(...Array.from(run.bytes.subarray(at, at + pw), shade));
     }
   }
-  const { heads, tokens, picture, words } = parts.figures;
+  return patch;
+}
+
+function showPatch(state) {
+  const where = place(state, asking(state));
+  const patch = patchNumbers(state, where ?? [0, 0]);
+  const { heads, tokens, picture, words } = state.parts.figures;
   heads.box.hidden = true;
   tokens.box.hidden = false;
   picture.replaceChildren();
@@ -135,10 +152,33 @@ function showAttention(state, { shape: [H, T], data }) {
     `${most.join(", ")}. Looking at all alike would be ${percent(1 / T)} each.`;
 }
 
-function list({ parts }, values, names) {
+const indexIn = ({ index }, columns) => Math.min(index, columns - 1);
+
+// Where in the model the chosen number stands: stage, head, token, number.
+function wayTo(state, index) {
+  const { heads, tokens } = state.parts.figures;
+  const way = [state.titles.find(([name]) => name === state.stage)[1]];
+  if (!heads.box.hidden) way.push(`head ${headOf(state) + 1}`);
+  if (!tokens.box.hidden) way.push(tokenName(state, asking(state)));
+  const isWeight = state.stage.endsWith("attn.weights");
+  way.push(isWeight ? `looks at ${tokenName(state, index)}` : `number ${index + 1}`);
+  return way.join(" › ");
+}
+
+// The numbers of a row, the chosen one marked, where it stands, and its arithmetic.
+function list(state, values, names) {
+  const { figures } = state.parts;
   const text = (n, i) => (names ? `${names[i]} ${short(n)}` : short(n));
-  const shown = Array.from(values.slice(0, SHOWN_AT_ONCE), text);
+  const index = indexIn(state, values.length);
+  const shown = Array.from(values.slice(0, SHOWN_AT_ONCE), (n, i) =>
+    i === index ? make("mark", {}, text(n, i)) : text(n, i),
+  );
   const rest = values.length - shown.length;
-  const more = rest ? ` … and ${count(rest)} more` : "";
-  parts.figures.numbers.replaceChildren(make("p", {}, shown.join(names ? "; " : "  ") + more));
+  const between = names ? "; " : "  ";
+  const line = shown.flatMap((one, i) => (i ? [between, one] : [one]));
+  figures.numbers.replaceChildren(make("p", {}, ...line, rest ? ` … and ${count(rest)} more` : ""));
+  furnish(figures.index.input, { max: values.length - 1 });
+  figures.index.set(index);
+  figures.where.textContent = wayTo(state, index);
+  showSum(state, index, values[index]);
 }

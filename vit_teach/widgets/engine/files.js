@@ -1,12 +1,12 @@
 /* Reading a weight file: the first part of the engine behind the ViT X-ray.
 
-   The engine is thirteen texts, joined in this order to one ES module (so that it can come from a
+   The engine is fourteen texts, joined in this order to one ES module (so that it can come from a
    Blob, as modules do on a page opened from disk): files.js reads files of numbers, layers.js lists
    the convolutions of a model, models.js finds the model in a file, arithmetic.js multiplies,
    convolution.js runs the CNN and a hybrid's stem, offsets.js puts positions into the attention,
-   vit.js runs the ViT, forward.js either of them, readings.js reads more off a run, resize.js
-   prepares pictures, edit.js changes them, decode.js reads their files, worker.js runs it all
-   beside the page. No library, no request.
+   vit.js runs the ViT, forward.js either of them, readings.js reads more off a run, explain.js takes
+   single numbers apart, resize.js prepares pictures, edit.js changes them, decode.js reads their
+   files, worker.js runs it all beside the page. No library, no request.
 
    This part reads the safetensors files that vit_teach.weights.save writes. A file may come from
    anybody, so nothing in it is believed before it is checked.

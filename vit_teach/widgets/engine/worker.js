@@ -54,17 +54,21 @@ function* runSteps(model, picture) {
   return { ...result, ...read, bytes, pixels, width, height, pass, times };
 }
 
-/* The worker's side. Messages in: { id, type: "load", file } and { id, type: "run", picture }.
-   Messages out: { type: "ready" } once, then { id, type: "loaded", model }, { id, type: "stage",
-   name }, { id, type: "result", result } or { id, type: "error", message }. */
+/* The worker's side. Messages in: { id, type: "load", file }, { id, type: "run", picture } and
+   { id, type: "explain", question }. Messages out: { type: "ready" } once, then { id, type: "loaded",
+   model }, { id, type: "stage", name }, { id, type: "result", result } or { id, type: "error",
+   message }. */
 export function serve(scope) {
   let model = null;
   let queue = Promise.resolve();
-  async function answer({ id, type, file, picture }) {
+  async function answer({ id, type, file, picture, question }) {
     if (type === "load") {
       const { loaded, said } = await loadModel(file);
       model = loaded;
       return scope.postMessage({ id, type: "loaded", model: said });
+    }
+    if (type === "explain") {
+      return scope.postMessage({ id, type: "result", result: explain(model, question) });
     }
     if (type !== "run") fail(`unknown message ${show(type)}`);
     const steps = runSteps(model, await opened(picture));
@@ -156,6 +160,7 @@ function workerEngine(worker) {
       const { picture, transfer } = parcel(given);
       return ask({ type: "run", picture }, transfer, onStage);
     },
+    explain: (question) => ask({ type: "explain", question }),
     close: () => stop("the engine was closed"),
   };
 }
@@ -175,6 +180,7 @@ function slicedEngine() {
       }),
     run: (picture, onStage) =>
       next(async () => inSlices(runSteps(model, await opened(picture)), onStage)),
+    explain: (question) => next(() => explain(model, question)),
     close: () => {
       next(() => {
         model = null;
@@ -183,11 +189,12 @@ function slicedEngine() {
   };
 }
 
-/* What a page uses: { mode: "worker" or "slices", load(file), run(picture, onStage), isOpen(),
-   close() }. load takes an ArrayBuffer, a Blob or a text in base 64; run takes { data, width,
-   height }, an ImageBitmap, a Blob, a data address or { pixels }. Buffers are handed over to the
-   worker: the caller's are empty afterwards. An engine whose worker died is not open any more: open
-   another. `source` is the text of this module, all parts of it; without it there is no worker. */
+/* What a page uses: { mode: "worker" or "slices", load(file), run(picture, onStage),
+   explain(question), isOpen(), close() }. load takes an ArrayBuffer, a Blob or a text in base 64; run
+   takes { data, width, height }, an ImageBitmap, a Blob, a data address or { pixels }; explain what
+   explain.js does. Buffers are handed over to the worker: the caller's are empty afterwards. An
+   engine whose worker died is not open any more: open another. `source` is the text of this module,
+   all parts of it; without it there is no worker. */
 export async function openEngine({ source, worker = true } = {}) {
   if (!worker || !source || !globalThis.Worker) return slicedEngine();
   try {
