@@ -1046,6 +1046,15 @@ def test_the_products_add_up_to_the_number(name, page, tmp_path):
     torch.testing.assert_close(found, expected[index], rtol=1e-4, atol=1e-5)
 
 
+def test_a_turned_number_is_said_to_be_turned(page, tmp_path):
+    config = vt.ViTConfig(**{"depth": 2, "num_classes": 5, **CONFIGS["rotary, class token"]})
+    open_model(page, vt.weights.save(vt.VisionTransformer(config), tmp_path / "model.safetensors"))
+    ask = "V.explain(model, { stage: given, index: 1, input: new Float32Array(24) })"
+    for letter in "qk":
+        assert "turned afterwards by an angle" in error(page, ask, f"blocks.1.attn.{letter}")
+    assert page.evaluate(f"(given) => {ask}.factors.length", "blocks.1.attn.v") == 24
+
+
 @pytest.mark.parametrize("options", ["{ source }", "{ worker: false }"])
 def test_an_engine_takes_numbers_apart(options, page, shipped):
     open_engine(page, options)

@@ -114,13 +114,16 @@ const OWN = {
     return { lead: "Three numbers added:", parts };
   },
   "attn.weights": (state, token, index, _, block) => {
-    const { num_tokens: T, head_dim: h } = state.about.config;
+    const { num_tokens: T, head_dim: h, position } = state.about.config;
     const at = headOf(state) * T;
     const factors = rowAt(state, `blocks.${block}.attn.q`, at + token);
     const weights = rowAt(state, `blocks.${block}.attn.k`, at + index);
     const score = factors.reduce((sum, x, i) => sum + x * weights[i], 0);
+    const bias = position.endsWith("relative")
+      ? "A learned number for the offset of the two patches is added. "
+      : "";
     const after =
-      `Divided by √${h}: ${short(score / Math.sqrt(h))}. Softmax over the ${T} scores of this row ` +
+      `Divided by √${h}: ${short(score / Math.sqrt(h))}. ${bias}Softmax over the ${T} scores of this row ` +
       `makes a share of it.`;
     return {
       lead: "The query’s numbers times the key’s, all added:",

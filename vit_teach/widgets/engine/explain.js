@@ -27,7 +27,7 @@ function scaledOne(model, name, index, row) {
    is what the stage is made of: the token before it; for "attn" the mixed values, for "patch_embed"
    the patch's pixels, for "logits" the vector of the picture. */
 export function explain(model, { stage, head = 0, index, input }) {
-  const { kind, embed_dim: D, head_dim: h } = model.config;
+  const { kind, embed_dim: D, head_dim: h, position } = model.config;
   const [, block, part] = /^(blocks\.\d+)\.(.+)$/.exec(stage) ?? [];
   if (stage === "logits") {
     return productsOf(model, kind === "resnet" ? "fc" : "head", index, input);
@@ -43,6 +43,9 @@ export function explain(model, { stage, head = 0, index, input }) {
   }
   const letter = ["attn.q", "attn.k", "attn.v"].indexOf(part);
   if (letter < 0) fail(`stage=${show(stage)} has no products of its own`);
+  if (letter < 2 && position.endsWith("rotary")) {
+    fail("A sum of products, turned afterwards by an angle that its patch's place gives.");
+  }
   const normal = layerNorm(model, `${block}.norm1`, input, 1);
   return productsOf(model, `${block}.attn.qkv`, letter * D + head * h + index, normal);
 }
