@@ -15,7 +15,7 @@ from vit_teach import results
 from vit_teach.experiments import Experiment, cell
 from vit_teach.experiments import __main__ as command
 from vit_teach.experiments.lab import cells, runner
-from vit_teach.experiments.lab.cluster import PACKAGE, Place, submit
+from vit_teach.experiments.lab.cluster import PACKAGE, Place, submit, taken_back
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"n": 100, "data": "corner", "tuned": False, "batch_size": 16, "precision": "float32"}
@@ -123,7 +123,9 @@ def test_a_job_that_is_ended_or_preempted_goes_on_where_it_was(tmp_path, capsys)
     assert not cards(tmp_path / "out", LONG)
 
     thread, failed = in_background(submit, LONG, Place("local", folder=tmp_path / "two"), *places)
-    os.kill(started(tmp_path / "two"), signal.SIGUSR2)
+    trains = started(tmp_path / "two")
+    for number in (signal.SIGTERM, signal.SIGUSR2):  # as some clusters send them, at once
+        os.kill(trains, number)
     thread.join(200)
     assert failed == [0]
     steps = [int(n) for n in re.findall(r"step +(\d+)/150", logs(tmp_path))]
@@ -157,6 +159,7 @@ def slurm(tmp_path, monkeypatch):
         "srun": 'while [ "${1#-}" != "$1" ]; do case "$1" in *=*|--unbuffered) shift ;; '
         '*) shift 2 ;; esac; done; exec "$@"',
         "scontrol": f'echo "$@" >> {place}/words',
+        "squeue": "echo RUNNING",
     }
     for name, text in scripts.items():
         (place / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -199,13 +202,22 @@ def test_a_preempted_task_saves_and_asks_slurm_for_another_turn(slurm, tmp_path)
     submit(two, Place("slurm", folder=tmp_path / "jobs"), *places)
     running = task(slurm, 0)
     assert any("step " in line for line in running.stdout)  # not all lines: up to the first look
-    trains = child_of(running.pid)
-    for number in (signal.SIGTERM, signal.SIGUSR2):  # as some clusters send them, at once
-        os.kill(trains, number)
+    os.kill(child_of(running.pid), signal.SIGTERM)
     said = running.stdout.read()
     assert running.wait(200) != 0 and "this job is" in said, said
     assert (slurm / "words").read_text() == "requeue 4242_0\n"
     assert (tmp_path / "work/two/vit-s0/checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(("state", "wanted"), [("RUNNING", True), ("COMPLETING", False)])
+def test_a_cancelled_job_asks_for_no_other_turn(state, wanted, slurm, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "4242")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4242")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    (slurm / "squeue").write_text(f'#!/bin/bash\n[ "${{@: -1}}" = 4242_1 ] && echo {state}\n')
+    assert not taken_back()  # no job of Slurm
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    assert taken_back() == wanted
 
 
 # --- What is refused ----------

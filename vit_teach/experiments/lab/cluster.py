@@ -9,8 +9,10 @@ Chapters 9 to 14.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,6 +128,7 @@ class Job:
                 )
                 turn.end_if_asked()
         except KeyboardInterrupt:  # the training was asked to end, and has saved
+            turn.asked = turn.asked or taken_back()
             turn.end_if_asked()
             raise
         return codes
@@ -138,11 +141,10 @@ class Job:
 class Turn:
     """The turn of a job on a machine: a request for another one waits until the training saved.
 
-    submitit listens to one signal, which Slurm sends before the time is over, or where it wants the
-    machine for somebody else: it keeps the job, asks for another turn and ends the process. A
-    training listens to SIGTERM. So the first is passed on as the second, and carried out when the
-    training has saved, or after ``GRACE`` seconds. SIGTERM alone ends a job for good, unless Slurm
-    itself starts it again.
+    submitit listens to one signal, which Slurm sends before the time is over: it keeps the job,
+    asks for another turn and ends the process. A training listens to SIGTERM. So the first is
+    passed on as the second, and carried out when the training has saved, or after ``GRACE``
+    seconds. For what SIGTERM alone means see :func:`taken_back`.
     """
 
     def __init__(self) -> None:
@@ -165,6 +167,22 @@ class Turn:
         if self.asked:
             signal.alarm(0)
             self.another(self.signal, None)
+
+
+def taken_back() -> bool:
+    """Whether Slurm wants this job's machine for somebody else, after it sent SIGTERM.
+
+    It sends the same to a job that is cancelled, but does not call that one running any more. A job
+    that ended without asking for another turn would not begin again.
+
+    >>> taken_back()  # this is no job
+    False
+    """
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+        return False
+    job = _submitit().JobEnvironment().job_id  # of this task: the array's own names all of them
+    command = ["squeue", "--noheader", "--format=%T", "--jobs", job]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() == "RUNNING"
 
 
 def submit(
