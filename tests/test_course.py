@@ -202,7 +202,7 @@ def test_the_course_file_sets_title_date_and_points(tmp_path):
     cells = nbformat.read(tmp_path / "out" / "student" / "ex02_patchify.ipynb", 4).cells
     assert "*Seeing* · due 2027-03-01" in cells[0].source
     assert "15 min · 5 points · Goal" in cells[2].source
-    assert "25 min · 4 points, read by a person · Goal" in cells[-6].source
+    assert "25 min · 4 points, 2 of them read by a person · Goal" in cells[-6].source
 
 
 @pytest.mark.parametrize(("text", "words"), [

@@ -161,7 +161,7 @@ def _side(gigabytes: float, number: float = 4, gigabyte: float = 1e9) -> float:
     return float((gigabytes * gigabyte / number) ** 0.25)
 
 
-SIDE_FAULTS = {
+SIDE_FAULTS: dict[str, Callable[..., Any]] = {
     "that is the number of tokens; a square image of side s has s * s of them.":
         lambda gigabytes: int(_side(gigabytes) ** 2),
     "a number of 32 bits takes four bytes, you count one.":

@@ -305,8 +305,8 @@ def _made(
     """A mistaken model: ``forward`` gets the tokens and all parts behind the embedding."""
 
     def logits(images: Tensor, seed: int, depth: int) -> Tensor:
-        embed, *rest = _built(seed, depth)
-        return forward(embed(images), *rest)
+        embed, table, blocks, norm, head = _built(seed, depth)
+        return forward(embed(images), table, blocks, norm, head)
 
     return logits
 

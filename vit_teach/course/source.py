@@ -299,8 +299,10 @@ def with_points(notebook: Notebook) -> Notebook:
     for group in groups(notebook)[1:]:
         worth = sum(points(cell) for cell in group)
         words = f"{worth:g} point{'s' if worth != 1 else ''}"
-        if any(points(cell) and is_answer(cell) for cell in group):
-            words += ", read by a person"
+        person = sum(points(cell) for cell in group if is_answer(cell))
+        if person:
+            words += f", {person:g} of them" if person < worth else ","
+            words += " read by a person"
         group[0].source = MINUTES.sub(rf"\1 · {words}", group[0].source, count=1)
     return notebook
 
