@@ -73,7 +73,7 @@ function showMatrix(state, { shape, data: all }) {
   const row = rows === 1 ? 0 : Math.max(0, asking(state) - skipped);
   const rings = [makeRing(1, columns), makeRing(1, 1)];
   rings[0].move(row, 0);
-  rings[1].move(row, indexIn(state, columns));
+  rings[1].move(row, chosenIn(state, columns));
   const rects = rings.flatMap((ring) => ring.rects);
   const cover = furnish(drawOver([rows, columns], ...rects), { preserveAspectRatio: "none" });
   const map = make("div", { class: "vt-stage vt-rows" }, canvas, cover);
@@ -152,7 +152,7 @@ function showAttention(state, { shape: [H, T], data }) {
     `${most.join(", ")}. Looking at all alike would be ${percent(1 / T)} each.`;
 }
 
-const indexIn = ({ index }, columns) => Math.min(index, columns - 1);
+const chosenIn = ({ index }, columns) => Math.min(index, columns - 1);
 
 // Where in the model the chosen number stands: stage, head, token, number.
 function wayTo(state, index) {
@@ -169,7 +169,7 @@ function wayTo(state, index) {
 function list(state, values, names) {
   const { figures } = state.parts;
   const text = (n, i) => (names ? `${names[i]} ${short(n)}` : short(n));
-  const index = indexIn(state, values.length);
+  const index = chosenIn(state, values.length);
   const shown = Array.from(values.slice(0, SHOWN_AT_ONCE), (n, i) =>
     i === index ? make("mark", {}, text(n, i)) : text(n, i),
   );
