@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+import torch
 from check_answers import ANSWERS
 
 from vit_teach import check
@@ -62,6 +63,13 @@ def test_another_seed_asks_other_questions(capsys):
 
     shapes = [[images.shape for images, _ in chapter02.sizes(seed, 8)] for seed in (0, 1)]
     assert shapes[0] != shapes[1]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_check_leaves_the_random_numbers_of_the_notebook_alone(name):
+    state = torch.get_rng_state()
+    getattr(check, name)(ANSWERS[name][1][0])
+    assert torch.equal(state, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -180,11 +180,12 @@ def stem(training: bool, seed: int) -> nn.Module:
     >>> stem(False, 0)(torch.zeros(2, 2, 8, 12, dtype=torch.float64)).shape
     torch.Size([2, 6, 5])
     """
-    torch.manual_seed(whole("seed", seed, *SEEDS))
-    layers = nn.Sequential(
-        nn.Conv2d(2, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4), nn.Tanh(),
-        nn.Conv2d(4, 5, 3, 2, 1), nn.Flatten(2), _Turn(),
-    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):  # the learner's own random numbers go on undisturbed
+        torch.manual_seed(whole("seed", seed, *SEEDS))
+        layers = nn.Sequential(
+            nn.Conv2d(2, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4), nn.Tanh(),
+            nn.Conv2d(4, 5, 3, 2, 1), nn.Flatten(2), _Turn(),
+        )  # fmt: skip
     return layers.double().train(training)
 
 
