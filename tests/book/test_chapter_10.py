@@ -148,7 +148,12 @@ def test_what_the_text_says_of_corners_is_what_the_cards_say():
     right = {m: [mean[m, corner] for corner in corners] for m in HEIGHTS}
     assert right["vit"][0] > 0.6 and max(right["vit"][1:]) < 0.25
     bare = right["vit-no-positions"]
-    assert max(bare) - min(bare) < 0.01 and bare[0] < right["vit"][0] - 0.1
+    # Each corner has 1,000 pictures of its own; the same ones, rolled there, lose nothing at all.
+    assert max(bare) - min(bare) < 0.02 and bare[0] < right["vit"][0] - 0.1
+    for card in vt.results.recorded("shift"):
+        found = [v for name, v in card["metrics"].items() if name.startswith("rolled")]
+        if found and card["config"]["labels"]["model"] in ("vit-no-positions", "cnn-circular"):
+            assert max(found) == min(found)
     assert right["hybrid"][0] == max(r[0] for r in right.values())
     assert max(right["hybrid"][1:]) < 0.5 * right["hybrid"][0]
     assert min(right["cnn"]) > 0.5 and right["cnn"][3] == min(right["cnn"])
