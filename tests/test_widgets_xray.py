@@ -848,8 +848,9 @@ def test_three_columns_fit_and_read_well(theme, width, open_trio):
 def test_python_gives_the_weights_that_the_script_asks_for(monkeypatch):
     widget, sent = XRay(), []
     monkeypatch.setattr(widget, "send", lambda *given: sent.append(given))
-    for message in ({"weights": "cifar-vit-90min"}, {"weights": "../x"}, {"weights": 3}, {}, "x"):
-        widget._handle_custom_msg(message, [])
+    for name in ("cifar-vit-90min", "cifar-vit-shuffled-labels", "../x", 3):  # only one is offered
+        widget._handle_custom_msg({"weights": name}, [])
+    widget._handle_custom_msg("x", [])
     file = weights_file("cifar-vit-90min").read_bytes()
     assert sent == [({"weights": "cifar-vit-90min"}, [file])]
 
