@@ -747,7 +747,7 @@ def test_a_cnn_of_the_readers_has_bars_and_changes_but_no_attention(open_trio, t
     for part in ("Scores", "Pooled", "Picture"):
         way.get_by_role("button", name=part).click()
         assert len(told(page, ".vt-numbers")) > 30
-    page.evaluate("location.hash = '#xray=2&step=4'")  # a step that a CNN has not
+    page.evaluate("location.hash = '#xray=2&step=2'")  # its tokens, which a CNN has not
     until(page, "drawn ship: 96")
     beside(page, "ViT, 20 minutes")
     assert list(columns(page)) == ["mine.safetensors", "ViT, 20 minutes"]
