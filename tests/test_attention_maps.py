@@ -308,7 +308,7 @@ def test_controls_of_another_shape_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="shuffled='nano' must have the configuration of 'tiny'"):
         probe.with_controls("tiny", shuffled="nano")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="name='no-such-model' must be one of cifar-vit"):
+    with pytest.raises(ValueError, match="name='no-such-model' must be one of cifar-"):
         probe.with_controls(shuffled="no-such-model")
 
 

@@ -170,6 +170,7 @@ def test_a_table_has_a_row_for_each_measurement_and_none_where_nothing_is_record
 def test_the_cells_of_the_page_run():
     cells = json.loads((ROOT / "book/appendix/speed.ipynb").read_text(encoding="utf-8"))["cells"]
     variables = {}
+    plt.close("all")
     for cell in cells:
         if cell["cell_type"] == "code":
             exec(compile(cell["source"], cell["id"], "exec"), variables)

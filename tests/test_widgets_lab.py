@@ -136,7 +136,7 @@ def test_the_other_widgets_too(page):
     maps.locator("input[type=range]").first.press("ArrowRight")
     run_cell(page, 10)
     said = page.locator(".jp-OutputArea-output", has_text="then").inner_text()
-    first = "cell=cifar-vit-20min"
+    first = "cell=cifar-cnn"
     assert said.strip() == f"then 1 ViT-Ti/16 ['{first}'] 1"
     run_cell(page, 11)
     tracer.get_by_text("304,326,632").first.wait_for()

@@ -593,7 +593,7 @@ BAD_CONFIGS = {
     "depth": (10**9, "depth=1000000000, but only"),
     "num_heads": ("4", 'num_heads="4" must be a positive integer'),
     "mlp_ratio": (1e-9, "mlp_ratio=1e-9 makes no MLP"),
-    "position": ("rotary", 'position="rotary" must be one of'),
+    "position": ("rope", 'position="rope" must be one of'),
     "pool": ("cls", "needs class_token=true"),
     "fc_norm": (True, "fc_norm.weight is missing"),
     "class_token": (True, "cls_token is missing"),

@@ -5,7 +5,6 @@ Chapters 7 and 9 to 13 compare. Source: "Deep residual learning for image recogn
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
@@ -77,10 +76,13 @@ class BasicBlock(nn.Module):
         for name, value in sizes.items():
             whole(name, value, 1)
         one_of("padding", padding, PADDINGS)
-        conv3 = partial(nn.Conv2d, kernel_size=3, padding=1, padding_mode=padding, bias=False)
-        self.conv1 = conv3(in_channels, out_channels, stride=stride)
+        self.conv1 = nn.Conv2d(
+            in_channels, out_channels, 3, stride, padding=1, padding_mode=padding, bias=False
+        )
         self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = conv3(out_channels, out_channels)
+        self.conv2 = nn.Conv2d(
+            out_channels, out_channels, 3, padding=1, padding_mode=padding, bias=False
+        )
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample = nn.Sequential()
         if stride != 1 or in_channels != out_channels:

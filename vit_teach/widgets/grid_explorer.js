@@ -26,6 +26,7 @@ export const MODELS = {
   cct: ["CCT's stem", "orange"],
   hybrid: ["hybrid", "green"],
   cnn: ["CNN", "vermilion"],
+  "cnn-circular": ["CNN, circular padding", "vermilion"],
 };
 
 const words = (name) => name.replace(/^val_/, "validation ").replaceAll("_", " ");
