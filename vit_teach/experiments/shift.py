@@ -9,10 +9,11 @@ from .lab.measures import shift_or_corner
 from .shuffle import NAMES
 from .shuffle import RATE_OF as RATE_OF_PLAIN
 
-SEEDS = {"corner": (0, 1, 2), "cifar10": (0, 1)}
 # A CNN whose border is no border must lose nothing in the other corners: a control.
 CIRCULAR = "cnn-circular"
 RATE_OF = {**RATE_OF_PLAIN, CIRCULAR: "cnn"}
+# Each world: its models and its seeds.
+WORLDS = {"corner": ((*NAMES, CIRCULAR), (0, 1, 2)), "cifar10": (NAMES, (0, 1))}
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -35,9 +36,9 @@ def cells(quick: bool) -> list[Cell]:
              labels={"world": world}, seed=seed, data=world, augment="none",
              tuned=RATE_OF.get(name, name))
         for seed in (0, 1, 2)
-        for world, seeds in SEEDS.items()
+        for world, (names, seeds) in WORLDS.items()
         if seed in seeds
-        for name in (*NAMES, CIRCULAR)[: 5 if world == "corner" else 4]
+        for name in names
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..arguments import require_tensor, require_type, whole
-from .patches import Size, grid_size, to_pair
+from .patches import Size, grid_size, places, to_pair
 
 TABLES = ("learned", "sincos1d", "sincos2d")
 # A table, or what acts on offsets in the attention (offsets.py), or both, or nothing.
@@ -92,10 +92,9 @@ def sincos_2d(grid: Size, dim: int) -> Tensor:
     """
     if whole("dim", dim) < 8 or dim % 4:
         raise ValueError(f"dim={dim} must be a multiple of 4, at least 8: sin and cos of x and y")
-    gh, gw = to_pair(grid, "grid")
-    y, x = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")  # (gh, gw) each
+    y, x = places(grid)  # (N,) each
     omega = 10000 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4 - 1))  # (dim/4,)
-    x, y = x.reshape(-1, 1) * omega, y.reshape(-1, 1) * omega  # (N, dim/4) each
+    x, y = x[:, None] * omega, y[:, None] * omega  # (N, dim/4) each
     return torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], dim=1).float()  # (N, dim)
 
 

@@ -12,21 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..arguments import finite, require_tensor, require_type, whole
-from .patches import Size, to_pair
+from .patches import Size, places, to_pair
 
 OFFSETS = ("rotary", "relative")
 ROTARY_BASE = 100.0  # as Heo et al. for pictures; texts, which are longer, take 10,000
-
-
-def places(grid: Size) -> tuple[Tensor, Tensor]:
-    """The row and the column of every patch of ``grid`` = (gh, gw): two tensors (N,).
-
-    >>> places((2, 3))
-    (tensor([0, 0, 0, 1, 1, 1]), tensor([0, 1, 2, 0, 1, 2]))
-    """
-    gh, gw = to_pair(grid, "grid")
-    y, x = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")  # (gh, gw) each
-    return y.flatten(), x.flatten()
 
 
 def rotary_angles(grid: Size, head_dim: int, base: float = ROTARY_BASE) -> Tensor:

@@ -5,6 +5,7 @@ Source: ViT paper (arXiv 2010.11929), section 3.1.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..arguments import require_tensor, whole
@@ -106,3 +107,14 @@ def _inside(order: str, channel: int, row: int, column: int) -> tuple[int, int, 
     if not isinstance(order, str) or order not in ORDERS:
         raise ValueError(f"order={order!r} must be one of {ORDERS}")
     return (channel, row, column) if order == "cpp" else (row, column, channel)
+
+
+def places(grid: Size) -> tuple[Tensor, Tensor]:
+    """The row and the column of every patch of ``grid`` = (gh, gw): two tensors (N,).
+
+    >>> places((2, 3))
+    (tensor([0, 0, 0, 1, 1, 1]), tensor([0, 1, 2, 0, 1, 2]))
+    """
+    gh, gw = to_pair(grid, "grid")
+    y, x = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")  # (gh, gw) each
+    return y.flatten(), x.flatten()

@@ -10,11 +10,10 @@ const RUN_LIMIT = 256; // megabytes kept in one run
 // ---------------- The configuration ----------------
 
 const COUNTS = ["in_channels", "num_classes", "embed_dim", "depth", "num_heads"];
+const TABLES = ["learned", "sincos1d", "sincos2d"];
+const OFFSETS = ["rotary", "relative", "learned+rotary", "learned+relative"];
 const CHOICES = {
-  position: ["learned", "sincos1d", "sincos2d", "rotary", "relative", "learned+rotary"].concat(
-    "learned+relative",
-    "none",
-  ),
+  position: [...TABLES, ...OFFSETS, "none"],
   pool: ["cls", "mean"],
   class_token: [true, false],
   fc_norm: [true, false],
