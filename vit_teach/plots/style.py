@@ -46,7 +46,7 @@ MODELS = {
     "cct": ("CCT's stem", "orange"),
     "hybrid": ("hybrid", "green"),
     "cnn": ("CNN", "vermilion"),
-    "cnn-circular": ("CNN, circular padding", "vermilion"),
+    "cnn-circular": ("CNN, circular", "vermilion"),
 }
 SEQUENTIAL = "viridis"  # for values from low to high
 DIVERGING = "RdBu_r"  # for values around zero

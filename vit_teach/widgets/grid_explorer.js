@@ -26,7 +26,7 @@ export const MODELS = {
   cct: ["CCT's stem", "orange"],
   hybrid: ["hybrid", "green"],
   cnn: ["CNN", "vermilion"],
-  "cnn-circular": ["CNN, circular padding", "vermilion"],
+  "cnn-circular": ["CNN, circular", "vermilion"],
 };
 
 const words = (name) => name.replace(/^val_/, "validation ").replaceAll("_", " ");
