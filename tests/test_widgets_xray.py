@@ -902,6 +902,84 @@ def test_the_way_through_the_model_opens_its_parts(page):
         assert pressed.count() == 1 and pressed.inner_text() == name
 
 
+# --- The map: thick where much flows ----------
+
+
+def thickness(part, kind):
+    """How thick a band of a part of the map is at its end, in the map's units."""
+    path = part.locator(f"path.{kind}").first.get_attribute("d")
+    found = []
+    for one in path.split("Z")[:-1]:  # a piece is "M x,y C ... x,y L x,y C ... x,y"
+        upper, lower = (re.findall(r"[\d.e-]+,(-?[\d.e-]+)", side) for side in one.split("L"))
+        found.append(float(lower[0]) - float(upper[-1]))
+    return max(found)
+
+
+def lengths_of(model, picture, token):
+    """The lengths of a token's vectors: before and after each block, what attention and MLP add."""
+    with torch.no_grad():
+        pixels = vt.data.normalise(torch.as_tensor(picture.copy())[None])
+        _, out = model.eval()(pixels, intermediates=True)
+    blocks = range(model.config.depth)
+    names = ["tokens", *(f"blocks.{i}" for i in blocks)]
+    parts = [[f"blocks.{i}.{part}" for i in blocks] for part in ("attn", "mlp")]
+    return [[float(out[name][0, token].norm()) for name in row] for row in (names, *parts)]
+
+
+def test_the_map_is_thick_where_much_flows(page):
+    model = vt.weights.load(weights_file("cifar-vit-20min"))
+    page.locator(".vt-sample").nth(1).click()
+    until(page, "drawn ship: 96")
+    page.locator(".vt-xray-picture").focus()
+    for key in ("Home", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    (before, *stream), attn, mlp = lengths_of(model, shown_picture(drawn(page)), token=9)
+    drawn_as = 44 / max(before, *stream)
+    strip = page.get_by_role("group", name="Blocks", exact=True)
+    for block, part in enumerate(strip.get_by_role("button").all()):
+        for kind, length in (("stream", stream), ("attn", attn), ("mlp", mlp)):
+            found = thickness(part, f"vt-{kind}")
+            assert found == pytest.approx(length[block] * drawn_as, rel=1e-2, abs=0.02)
+    words = told(page, ".vt-flow > .vt-note")
+    assert f"row 2, column 2 has length {before:.1f} before the blocks, {stream[-1]:.1f}" in words
+    assert f"attention adds (most in block {np.argmax(attn) + 1}, {max(attn):.1f})" in words
+    assert f"MLP adds (most in block {np.argmax(mlp) + 1}, {max(mlp):.1f})" in words
+
+
+def test_the_map_follows_the_pointer_and_opens_with_what_came_with_the_page(opened):
+    page = opened()
+    opening = told(page, ".vt-flow > .vt-note")
+    page.locator(".vt-sample").first.click()
+    until(page, "one pass")
+    page.mouse.move(0, 0)
+    assert told(page, ".vt-flow > .vt-note") == opening  # Python's numbers are the engine's
+    page.mouse.move(*patch_point(page, 0, 0))
+    pointed = told(page, ".vt-flow > .vt-note")
+    assert "row 1, column 1 has length" in pointed and pointed != opening
+
+
+def test_the_scores_of_the_map_are_the_classes_shares(page):
+    way = page.get_by_role("group", name="The way through the model")
+    scores = way.get_by_role("button", name="Scores")
+    best = max(share(now) for now, _ in answers(page).values())
+    assert scores.locator("path").count() == 3
+    assert thickness(scores, "vt-attn") == pytest.approx(44 * best, abs=0.1)
+
+
+def test_the_maps_picture_is_the_models_and_changes_with_it(page):
+    way = page.get_by_role("group", name="The way through the model")
+
+    def picture(name):
+        return pixels(page, f".vt-part:has-text('{name}') canvas").tobytes()
+
+    whole = picture("Picture")
+    assert whole == picture("Patches") == pixels(page, ".vt-xray-picture canvas").tobytes()
+    press(page, "Turn")
+    until(page, "is changed")
+    assert picture("Picture") != whole
+    assert way.get_by_role("button", name="Patches").is_visible()
+
+
 def test_a_row_of_numbers_can_be_chosen_and_is_marked(page):
     figures(page, "blocks.0")
     rows = drawn(page).locator(".vt-rows")

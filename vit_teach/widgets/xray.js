@@ -16,7 +16,7 @@ const INVITE =
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 // The answer that came with the page, as a run of the model with only one token's attention.
-function openingRun({ about, bytes, token, logits, lens, steps, scales }) {
+function openingRun({ about, bytes, token, logits, lens, steps, scales, flow }) {
   const T = about.config.num_tokens;
   const all = bytesOf(steps);
   const row = (scale, i) => Float64Array.from(all.subarray(i * T, (i + 1) * T), (n) => n * scale);
@@ -27,6 +27,7 @@ function openingRun({ about, bytes, token, logits, lens, steps, scales }) {
     lens: lens.map((pooled) => ({ pooled, tokens: null })),
     rows: scales.map(row),
     only: token,
+    flow,
     out: null,
   };
 }
@@ -81,20 +82,6 @@ function update(state) {
   const hasView = state.view === "numbers" || !isCnn(state);
   if (hasView) SHOW[state.view](state);
   else parts.view.replaceChildren(make("p", {}, NO_ATTENTION));
-}
-
-function showFlow(state) {
-  const { view, stage, block, parts } = state;
-  const numbers = view === "numbers" && !stage.startsWith("blocks.");
-  for (const [name, button] of parts.flow.stages) {
-    button.setAttribute("aria-pressed", String(numbers && name === stage));
-  }
-  parts.flow.blocks.forEach((button, i) =>
-    button.setAttribute("aria-pressed", String(!numbers && i === block)),
-  );
-  for (const [name, tab] of Object.entries(parts.tabs)) {
-    tab.setAttribute("aria-pressed", String(name === view));
-  }
 }
 
 // What the chosen view lays over the picture, a share for each patch; null: nothing.
@@ -210,43 +197,6 @@ function buildPicture(state) {
   ["pointerup", "pointercancel", "pointerleave"].forEach((name) => box.addEventListener(name, end));
   box.addEventListener("pointerleave", leave);
   return { box, seen, veil, ring, cover, caption: make("p", { class: "vt-note vt-caption" }) };
-}
-
-const INPUT_STAGES = { picture: "Picture", patch_embed: "Patches", tokens: "Tokens" };
-const OUTPUT_STAGES = { pooled: "Pooled", logits: "Scores" };
-
-// The whole model as one line, from the picture to the scores: press a part to look into it.
-function buildFlow(state) {
-  const stages = [];
-  const isThere = ([name]) => state.titles.some(([stage]) => stage === name);
-  const stageButton = ([name, title]) => {
-    const look = { view: "numbers", stage: name };
-    const button = furnish(
-      makeButton(title, () => {
-        choose(state, look);
-        zoomInto(state.parts.view, button);
-      }),
-      { class: "vt-block" },
-    );
-    stages.push([name, button]);
-    return button;
-  };
-  const blocks = Array.from({ length: blocksIn(state.about.config) }, (_, i) => {
-    const button = makeButton(i + 1, () => {
-      choose(state, { block: i });
-      zoomInto(state.parts.view, button);
-    });
-    return furnish(button, { class: "vt-block", "aria-label": `Block ${i + 1}` });
-  });
-  const strip = { class: "vt-buttons vt-strip", role: "group", "aria-label": "Blocks" };
-  const box = make(
-    "div",
-    { class: "vt-way", role: "group", "aria-label": "The way through the model" },
-    ...Object.entries(INPUT_STAGES).filter(isThere).map(stageButton),
-    ...(blocks.length ? [make("div", strip, "Block", ...blocks)] : []),
-    ...Object.entries(OUTPUT_STAGES).map(stageButton),
-  );
-  return { box, stages, blocks };
 }
 
 // After another model came: what is laid out by its sizes.

@@ -186,12 +186,35 @@ def _maps(weights: Tensor, token: int) -> Tensor:
     return torch.cat([weights[:, :, token], torch.stack(rolled)[:, None]], dim=1)
 
 
+def _lengths(config: ViTConfig, out: dict[str, Tensor], token: int) -> dict[str, Any]:
+    """The lengths of the vectors on a token's way, as the map draws them, of one picture's run.
+
+    ``agree`` is how much of the tokens' length is left after averaging; 1 for a class token.
+    """
+
+    def length(name: str, row: int = token) -> float:
+        return round(float(out[name][0, row].norm()), 4)
+
+    vector = out["patch_embed"][0, token - config.prefix_tokens]  # (D,)
+    tokens = out["norm"][0, config.prefix_tokens :]  # (N, D)
+    agree = 1.0 if config.pool == "cls" else tokens.mean(0).norm() / tokens.norm(dim=1).mean()
+    blocks = [f"blocks.{i}" for i in range(config.depth)]
+    return {
+        "patch": round(float(vector.norm()), 4),
+        "position": round(float((out["tokens"][0, token] - vector).norm()), 4),
+        "stream": [length("tokens"), *map(length, blocks)],
+        "attn": [length(f"{name}.attn") for name in blocks],
+        "mlp": [length(f"{name}.mlp") for name in blocks],
+        "agree": round(float(agree), 4),
+    }
+
+
 def answer(path: Path, source: str, block: int, head: int) -> dict[str, Any]:
     """What a model says of a picture, as a page can carry it: about 10 kB for JSON.
 
     ``path`` is a weight file, ``source`` a picture as text (:func:`samples`); ``block`` and
     ``head`` (from 0) are those that the page opens with. Returns what the script needs to draw
-    picture, scores, lens and the attention of the patch in the middle.
+    picture, scores, lens, and of the patch in the middle its attention and its way.
 
     >>> path = weights_file("cifar-vit-20min")
     >>> found = answer(path, samples()[0]["source"], block=0, head=0)
@@ -223,6 +246,7 @@ def answer(path: Path, source: str, block: int, head: int) -> dict[str, Any]:
         "token": token, "block": block, "head": head,
         "steps": base64.b64encode(steps.numpy().tobytes()).decode(),
         "scales": [round(scale, 9) for scale in scales.tolist()],
+        "flow": _lengths(config, out, token),
     }  # fmt: skip
 
 

@@ -208,8 +208,10 @@ function followLink(state) {
   if (!wanted) return;
   choose(state, wanted.look);
   takeSample(state, state.samples[wanted.sample]);
-  queue(state, "the link", () => isPlain(wanted.edit) || edit(state, wanted.edit));
-  chooseSecond(state, wanted.beside);
+  queue(state, "the link", () => {
+    if (!isPlain(wanted.edit)) edit(state, wanted.edit);
+    chooseSecond(state, wanted.beside); // last, so that its answer is to the changed picture
+  });
   state.parts.frame.scrollIntoView();
 }
 
