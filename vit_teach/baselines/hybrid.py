@@ -210,5 +210,5 @@ HYBRID_PRESETS = {
     **_cifar("CIFAR-Hybrid-Micro", 96, 4, 3),
     **_cifar("CIFAR-Hybrid-Tiny", 128, 6, 4),
     **_cifar("CIFAR-Hybrid-Small", 192, 6, 3),
-    **_cifar("CIFAR-Hybrid-Residual", 192, 3, 3, stem="residual", channels=(48, 96, 192)),
+    **_cifar("CIFAR-Hybrid-Residual", 192, 2, 3, stem="residual", channels=(64, 128, 192)),
 }
