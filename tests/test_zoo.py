@@ -39,7 +39,7 @@ OURS = {
     "CIFAR-Hybrid-Micro": 368_578,
     "CIFAR-Hybrid-Tiny": 914_602,
     "CIFAR-Hybrid-Small": 2_043_130,
-    "CIFAR-Hybrid-Residual": 1_590_970,
+    "CIFAR-Hybrid-Residual": 1_456_394,
     "CIFAR-ResNet-Nano": 15_375,
     "CIFAR-ResNet-Mini": 68_695,
     "CIFAR-ResNet-Micro": 78_042,
