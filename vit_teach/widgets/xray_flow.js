@@ -210,19 +210,19 @@ function drawFlow(state) {
   for (const [name, paths] of Object.entries(bands)) {
     drawings[name].replaceChildren(...paths.map(([kind, d]) => draw("path", { class: kind, d })));
   }
-  words.textContent = flow ? flowWords(state, flow) : "";
+  words.replaceChildren(...(flow ? flowWords(state, flow) : []));
 }
 
-// What the map shows, in words.
+// What the map shows, in words: the vector, and (where there is room) what is added to it.
 function flowWords(state, { stream, attn, mlp, agree }) {
   const most = (added) => {
     const [block] = order(added, 1);
     return `most in block ${block + 1}, ${added[block].toFixed(1)}`;
   };
   const pooled = agree < 1 ? ` Averaging leaves ${percent(agree, 0)} of the tokens’ length.` : "";
-  return (
+  const vector =
     `Thick is long: the vector of ${whose(state, asking(state))} has length ` +
-    `${stream[0].toFixed(1)} before the blocks, ${stream.at(-1).toFixed(1)} after them. Above, ` +
-    `what attention adds (${most(attn)}); below, what the MLP adds (${most(mlp)}).${pooled}`
-  );
+    `${stream[0].toFixed(1)} before the blocks, ${stream.at(-1).toFixed(1)} after them. `;
+  const added = `Above, what attention adds (${most(attn)}); below, what the MLP adds (${most(mlp)}).${pooled}`;
+  return [vector, make("span", { class: "vt-more" }, added)];
 }
