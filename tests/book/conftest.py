@@ -153,6 +153,8 @@ def over_http(site, site_url, browser, axe_source):
                 rules = pages.axe_rules(name).get((theme, width))
                 if rules:
                     options = {"runOnly": rules, "resultTypes": ["violations"], "preload": False}
+                    if rules is pages.AXE_ALL:
+                        options["rules"] = {name: {"enabled": True} for name in pages.AXE_MORE}
                     seen.violations[f"{theme} {width}"] = page.evaluate(AXE, options)
                 seen.overflow[f"{theme} {width}"] = page.evaluate(
                     "document.documentElement.scrollWidth - document.documentElement.clientWidth"
