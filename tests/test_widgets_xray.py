@@ -1019,9 +1019,16 @@ def test_reading_a_large_picture_is_not_told_as_the_models_time(page):
 
 
 def test_a_picture_is_decoded_beside_the_page(page):
-    page.evaluate("() => void (window.createImageBitmap = () => Promise.reject())")
+    page.evaluate(
+        """() => {
+          const decode = window.createImageBitmap;
+          window.decoded = 0;
+          window.createImageBitmap = (...given) => (window.decoded++, decode(...given));
+        }"""
+    )
     give(page, "Your own picture", "blue.png", png("blue"))
     assert "50 × 40 pixels" in until(page, "blue.png: 50")
+    assert page.evaluate("decoded") == 0
 
 
 def test_a_phone_shows_the_picture_and_the_maps_at_once(opened):
