@@ -64,6 +64,10 @@ def test_axe_finds_nothing(page_name, over_http):
     assert {setting: found for setting, found in violations.items() if found} == {}
 
 
+def test_landmarks_have_different_names_and_heads_of_tables_words(page_name, over_http):
+    assert over_http(page_name).opened == []
+
+
 def test_every_control_has_a_name(page_name, over_http):
     assert over_http(page_name).unnamed == []
 
