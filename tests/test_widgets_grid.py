@@ -245,4 +245,5 @@ def test_models_along_the_axis_keep_their_colours_and_plain_names(browser, tmp_p
              for kind in ("CNN-", "ViT-", "hybrid-")}  # fmt: skip
     assert len(names) == 24 and [len(kind) for kind in kinds.values()] == [1, 1, 1]
     assert len(set.union(*kinds.values())) == 3
+    assert not page.locator(".vt-lines").is_visible()  # one line needs no name
     page.close()

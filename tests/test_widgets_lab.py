@@ -120,6 +120,16 @@ def test_python_sees_what_the_reader_does_and_the_reader_what_python_does(page):
     third.get_by_text("Mean entropy of the rows 0.3").wait_for()
 
 
+def test_the_tiles_of_numbers_stand_side_by_side(page):
+    """JupyterLab has a look of its own for lists of terms."""
+    tiles = page.locator(".vt-live").first.locator(".vt-counts > div")
+    edges = "(all) => all.map((t) => [t, ...t.children].map((e) => e.getBoundingClientRect()))"
+    assert tiles.count() > 2
+    for tile, term, number in tiles.evaluate_all(edges):
+        assert term["bottom"] <= number["top"] + 1 and number["bottom"] <= tile["bottom"]
+        assert number["width"] > 0.8 * tile["width"]
+
+
 def in_cell(page, number):
     """Run a cell that shows a widget; the widget."""
     run_cell(page, number)

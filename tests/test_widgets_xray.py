@@ -1018,6 +1018,33 @@ def test_reading_a_large_picture_is_not_told_as_the_models_time(page):
     assert int(found[1]) > int(found[2])
 
 
+def test_a_picture_is_decoded_beside_the_page(page):
+    page.evaluate(
+        """() => {
+          const decode = window.createImageBitmap;
+          window.decoded = 0;
+          window.createImageBitmap = (...given) => (window.decoded++, decode(...given));
+        }"""
+    )
+    give(page, "Your own picture", "blue.png", png("blue"))
+    assert "50 × 40 pixels" in until(page, "blue.png: 50")
+    assert page.evaluate("decoded") == 0
+
+
+def test_a_phone_shows_the_picture_and_the_maps_at_once(opened):
+    page = opened(width=390)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".vt-xray-picture").evaluate("(box) => box.scrollIntoView()")
+    until(page, "one pass")
+    before = [pixels(page, map_) for map_ in (".vt-veil", ".vt-tile canvas")]
+    page.mouse.click(*patch_point(page, 0, 7))
+    now = [pixels(page, map_) for map_ in (".vt-veil", ".vt-tile canvas")]
+    picture = page.locator(".vt-xray-picture").bounding_box()
+    tile = page.locator(".vt-tile").first.bounding_box()
+    assert picture["y"] >= 0 and tile["y"] + tile["height"] < 844
+    assert all((new != old).any() for new, old in zip(now, before, strict=True))
+
+
 def test_a_long_run_says_how_far_it_is(page):
     page.evaluate(
         """() => {

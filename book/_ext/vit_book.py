@@ -184,7 +184,8 @@ def add_share_tags(app, pagename, context, doctree) -> None:
     repo = vit_repository.repository()
     address = repo.site + picture if repo else context["pathto"](picture, True)
     own = f"{repo.site}{pagename}.html" if repo else ""
-    tags = vit_page.share_tags(html.unescape(title), description, address, own)
+    name = html.unescape(title) or context.get("docstitle") or ""  # search and index have no title
+    tags = vit_page.share_tags(name, description, address, own)
     context["metatags"] = (context.get("metatags") or "") + tags
 
 

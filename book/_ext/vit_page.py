@@ -9,6 +9,7 @@ nothing that does not belong to the page.
 import base64
 import hashlib
 import html
+import io
 import re
 from pathlib import Path
 
@@ -52,6 +53,8 @@ THEME = """{
 TOGGLE = re.compile(r'<summary>(?=<span class="toctree-toggle")')
 EMPTY_HEAD = re.compile(r"<th(?: class=\"[^\"]*\")?>\s*(?:<p></p>)?\s*</th>")
 PICTURE = re.compile(r'<img\b(?=[^>]*\bsrc="(?:\.\./)*(_images|_static)/([^"?]+))[^>]*>')
+INLINE = re.compile(r'<img\b(?=[^>]*\bsrc="data:image/(?:png|jpeg);base64,([^"]+))[^>]*>')
+WIDTH = re.compile(r'\bwidth="(\d+)"')
 PLATE = 22  # pixels of padding and border around a figure
 VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
@@ -114,6 +117,26 @@ def size_pictures(page: str, find) -> str:
     return PICTURE.sub(finish, page)
 
 
+def size_inline(page: str) -> str:
+    """Give a picture that stands in the page itself, with its width, the height that belongs to it.
+
+    >>> size_inline('<img src="a.png" width="90">')
+    '<img src="a.png" width="90">'
+    """
+    from PIL import Image
+
+    def finish(match):
+        tag = match.group(0)
+        width = WIDTH.search(tag)
+        if not width or "height=" in tag:
+            return tag
+        with Image.open(io.BytesIO(base64.b64decode(match.group(1)))) as picture:
+            height = round(int(width[1]) * picture.height / picture.width)
+        return tag.replace(width[0], f'{width[0]} height="{height}"')
+
+    return INLINE.sub(finish, page)
+
+
 def drop_unneeded(page: str) -> str:
     """The page without the scripts and styles that have nothing to do on it.
 
@@ -137,7 +160,7 @@ def lighten(page: str, find, searches: bool = False) -> str:
     page = EMPTY_HEAD.sub("<td></td>", page.replace(LATE_THEME, THEME))
     page = TOGGLE.sub('<summary aria-label="Exercises of this chapter">', page)
     page = vit_math.keep_together(vit_figure.with_stills(page))
-    return with_policy(size_pictures(page, find))
+    return with_policy(size_inline(size_pictures(page, find)))
 
 
 def as_webp(page: str, find, images: Path) -> str:

@@ -33,6 +33,7 @@ class Seen:
     requests: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     violations: dict[str, list[str]] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)  # violations with every fold open
     overflow: dict[str, int] = field(default_factory=dict)
     weight: dict[str, float] = field(default_factory=dict)
     unnamed: list[str] = field(default_factory=list)
@@ -157,6 +158,11 @@ def over_http(site, site_url, browser, axe_source):
                 seen.overflow[f"{theme} {width}"] = page.evaluate(
                     "document.documentElement.scrollWidth - document.documentElement.clientWidth"
                 )
+            page.set_viewport_size({"width": 390, "height": 900})  # where explorers are added
+            page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+            drawn(page)
+            options = {"runOnly": pages.AXE_OPENED, "resultTypes": ["violations"], "preload": False}
+            seen.opened = page.evaluate(AXE, options)
             context.close()
             found[name] = seen
         return found[name]

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pages
 import plotly.io
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 from vit_teach import plots
 from vit_teach.plots.page_figure import figure_html
+from vit_teach.widgets.shared import base
 
 sys.path.insert(0, str(pages.ROOT / "book" / "_ext"))
 
@@ -154,6 +156,9 @@ def test_a_finished_page_is_light(tmp_path):
     assert f'<img alt="a" {sized}/>' in page
     assert f'<img alt="b" {sized} loading="lazy" decoding="async">' in page
     assert vit_page.lighten(page, lambda folder, name: tmp_path / name) == page
+    address = base.data_uri(np.zeros((20, 30, 3), np.uint8))
+    inline = f'<img src="{address}" alt="c" width="90">'
+    assert vit_page.lighten(inline, None).endswith('alt="c" width="90" height="60">')
     assert "searchindex" in vit_page.lighten(HEAVY, lambda folder, name: None, searches=True)
 
 

@@ -228,6 +228,17 @@ def test_a_link_of_a_published_site_names_its_address_in_full(monkeypatch):
     assert f'property="og:url" content="{address}"' in tags()
 
 
+@pytest.mark.parametrize(
+    "title, shown, suffix",
+    [("Book", "Book", ""), ("<em>A</em> page", "A page", "Book"), ("", "Book", "Book")],
+)
+def test_a_title_names_the_book_once(title, shown, suffix):
+    context = {"title": title, "docstitle": "Book", "pathto": lambda name, _: name}
+    vit_book.add_share_tags(SimpleNamespace(), "book/index", context, None)
+    assert f'property="og:title" content="{shown}"' in context["metatags"]
+    assert context["docstitle"] == suffix
+
+
 def test_the_theme_is_settled_before_a_page_is_seen(page, site_url):
     page.emulate_media(color_scheme="dark")
     page.route("**/pydata-sphinx-theme.js*", lambda route: route.abort())

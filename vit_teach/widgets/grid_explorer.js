@@ -409,6 +409,7 @@ function build(state, el) {
   const line = statusLine();
   const legend = make("ul", { class: "vt-lines" });
   const table = region("The numbers of the plot", "vt-scroll");
+  table.setAttribute("role", "group"); // no landmark: a page may have several of them
   const more = make("details", {}, make("summary", {}, "The numbers as a table"), table);
   const top = [controls(axis.box, metric.box, seed.box), controls(...boxes)];
   const title = `Results of the experiment ${words(state.model.get("title"))}`;
