@@ -15,7 +15,7 @@ SCRIPTS = sorted([*WIDGETS.rglob("*.js"), *(ROOT / "book" / "_ext" / "static").g
 ESLINT = ROOT / "node_modules" / "eslint" / "bin" / "eslint.js"
 LONGEST_LINE = 110
 LARGEST_MODULE = 25_000  # bytes
-LARGEST_OF_A_PAGE = 80_000  # of the X-ray, which has a page of its own and parts of this kind
+LARGEST_OF_A_PAGE = 85_000  # of the X-ray, which has a page of its own and parts of this kind
 # A name that a file defines at its top level.
 DEFINED = re.compile(r"^(?:export )?(?:async )?(?:function\*?|const|let) (\w+)", re.MULTILINE)
 
