@@ -25,7 +25,7 @@ serve: book  ## build the site and serve it on this machine
 
 test: $(VENV)/.installed-test  ## install what the tests need and run all of them (ARGS=-k... for some)
 	@$(PY) tools/chromium.py --install
-	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(VENV)/.installed-test  ## damaged files for every reader, for MINUTES=10 minutes
 	$(PY) tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)

@@ -16,6 +16,7 @@ from . import (
     bias_dial,
     cifar_attention,
     data_size,
+    evening,
     filter_rate,
     learning_rate,
     long_rate,
@@ -48,7 +49,7 @@ EXPERIMENTS = {
     for module in (
         learning_rate, long_rate, data_size, run_length, shuffle, recipe, filter_rate,
         augmentation, passes, shift, bias_dial, positions, offsets, pooling, scale, transfer,
-        resolution, cifar_attention, pretrained, pretrained_attention, recipe_long,
+        resolution, cifar_attention, pretrained, pretrained_attention, evening, recipe_long,
     )
 }  # fmt: skip
 
