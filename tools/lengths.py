@@ -18,7 +18,7 @@ WIDER = {"10_inductive_bias": {"words": 2400}}  # what a single chapter may have
 SCREENS, SCREEN = {"10_inductive_bias": 16}, (1280, 900)  # else 14, of so many pixels, folds closed
 COLUMNS = 84  # characters of code that fit beside the table of contents at 1280 pixels
 # Pages without a number: between the chapters, and those of the appendix that are read as such.
-BETWEEN = ("muon", "augmentation", "descendants")
+BETWEEN = ("muon", "evening", "augmentation", "descendants")
 APPENDED = (
     "appendix/recipe_workshop", "appendix/bias_lab", "appendix/statistics", "appendix/cluster",
 )  # fmt: skip

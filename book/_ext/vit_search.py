@@ -30,6 +30,7 @@ KEYWORDS = {
     "book/08_training": ("training", "learning rate", "warm-up", "AdamW", "weight decay"),
     "book/09_recipe": ("recipe", "hyperparameters"),
     "book/muon": ("Muon", "singular values", "optimiser for matrices"),
+    "book/evening": ("laptop", "budget", "how long does training take"),
     "book/10_inductive_bias": ("inductive bias", "locality", "translation equivariance"),
     "book/11_data_size": ("data size", "how much data"),
     "book/augmentation": (

@@ -38,6 +38,7 @@ TITLES = {
     "cifar-vit-20min": "ViT, 20 minutes",
     "cifar-vit-90min": "ViT, 90 minutes",
     "cifar-hybrid": "Hybrid",
+    "cifar-hybrid-evening": "Hybrid, one evening",
     "cifar-cnn": "CNN",
 }
 # The engine's parts, in this order.

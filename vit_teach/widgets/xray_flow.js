@@ -223,6 +223,8 @@ function flowWords(state, { stream, attn, mlp, agree }) {
   const vector =
     `Thick is long: the vector of ${whose(state, asking(state))} has length ` +
     `${stream[0].toFixed(1)} before the blocks, ${stream.at(-1).toFixed(1)} after them. `;
-  const added = `Above, what attention adds (${most(attn)}); below, what the MLP adds (${most(mlp)}).${pooled}`;
+  const added =
+    `Above, what attention adds (${most(attn)}); ` +
+    `below, what the MLP adds (${most(mlp)}).${pooled}`;
   return [vector, make("span", { class: "vt-more" }, added)];
 }
