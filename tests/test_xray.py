@@ -14,7 +14,7 @@ from model_tools import randomise
 from PIL import Image, ImageOps
 
 import vit_teach as vt
-from vit_teach.widgets.xray import engine_source
+from vit_teach.widgets.xray import TITLES, engine_source, weights_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = engine_source()
@@ -206,6 +206,16 @@ def test_logits_of_the_hybrid_and_the_cnn(name, half, page, tmp_path):
     with torch.no_grad():
         expected = vt.weights.load(path)(images)
     assert expected.std() > 0.5  # a model that says something
+    torch.testing.assert_close(run(page, images), expected, rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_logits_of_the_books_own_models(name, page):
+    path = weights_file(name)
+    open_model(page, path)
+    images = vt.data.normalise(crops(20, 32, seed=4))  # (20, 3, 32, 32)
+    with torch.no_grad():
+        expected = vt.weights.load(path).eval()(images)
     torch.testing.assert_close(run(page, images), expected, rtol=0, atol=5e-5)
 
 
