@@ -40,7 +40,7 @@ def test_the_minutes_of_a_route_are_those_of_its_chapters():
     chapters += [int(n) for n in re.findall(r"\[(\d+) ", more)]
     assert second == sum(map(minutes, chapters))
     between = re.findall(r"\]\((\w+)(?:\.ipynb)?\)", rest)
-    assert between == ["muon", "augmentation", "descendants"]
+    assert between == ["muon", "evening", "augmentation", "descendants"]
     assert whole == sum(map(minutes, [*range(1, 16), *between]))
 
 
